@@ -32,7 +32,7 @@ typedef enum nx_code {
 struct nx_err {
     nx_code code;
     int sys; /* errno when code is NX_E_IO or NX_E_FULL, else 0 */
-    char msg[240];
+    char msg[1000]; /* Prometheus' texts quote whole label sets */
 };
 
 /* Sets all of `err` and returns `code`, so that a failing path is one line: return nx_err_set(...). */
