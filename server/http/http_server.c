@@ -628,6 +628,12 @@ bool http_server_drain(struct http_server *server, unsigned timeout_ms)
     return is_idle;
 }
 
+void http_server_cut(struct http_server *server)
+{
+    if (server->thread.is_running)
+        enter_phase(server, SERVER_PHASE_STOPPING);
+}
+
 static void free_pools(struct http_server *server)
 {
     for (size_t i = 0; i < server->body_pool_count; i++)
@@ -648,7 +654,7 @@ void http_server_free(struct http_server *server)
     if (server == NULL)
         return;
     if (server->thread.is_running) {
-        enter_phase(server, SERVER_PHASE_STOPPING);
+        http_server_cut(server);
         thread_join(&server->thread);
     }
     NX_ASSERT(server->connection_count == 0 && server->request_count == 0);

@@ -71,6 +71,10 @@ NX_NODISCARD nx_code http_server_start(struct http_server *server, struct nx_err
  * done within `timeout_ms`. May be called again. Never on the transport thread. */
 bool http_server_drain(struct http_server *server, unsigned timeout_ms);
 
+/* Closes every connection and cancels the requests that are still held by others, without waiting for them: they are
+ * answered to nobody. For a stop that has drained long enough; only http_server_free may follow. */
+void http_server_cut(struct http_server *server);
+
 /* Closes everything, cancels the requests that are still held by others, waits until they gave them back, ends the
  * thread. NULL is fine. */
 void http_server_free(struct http_server *server);

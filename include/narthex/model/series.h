@@ -53,7 +53,8 @@ struct series_source_ops {
     nx_code (*select)(struct series_source *source, const struct matcher *matchers, size_t matcher_count,
                       int64_t min_ms, int64_t max_ms, const struct series_hints *hints,
                       struct series_set **out_set, struct series_warnings *warnings, struct nx_err *err);
-    /* Sorted distinct label names, or values of `name`, of the series that match (none: of all) in the range. Strings in
+    /* Sorted distinct label names, or values of `name`, of the series that match (none: of all) in the range.
+     * Strings in
      * `arena`. limit 0: none; *out_truncated says that there was more. */
     nx_code (*label_names)(struct series_source *source, const struct matcher *matchers, size_t matcher_count,
                            int64_t min_ms, int64_t max_ms, size_t limit, struct arena *arena, struct nx_str **out,

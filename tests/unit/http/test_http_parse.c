@@ -152,6 +152,7 @@ static void test_keep_alive_follows_version_and_connection(void **state)
 
 #define GET "GET / HTTP/1.1\r\nHost: h\r\n"
 
+/* tidy: long: one table of cases */
 static void test_what_could_be_read_in_two_ways_is_refused(void **state)
 {
     (void)state;
