@@ -1,0 +1,65 @@
+/* block_list.h - the live blocks: opened at start from the catalog, changed by publishing, seen by queries as
+ * snapshots.
+ *
+ * Layer    block.  Owns <data>/blocks, <data>/quarantine, <data>/tmp and the catalog.
+ * Publish  a block is built in tmp/ and synced; publish renames it into blocks/, syncs that directory, and one catalog
+ *          transaction names it and retires its sources. Crash points: publish_begun, publish_renamed,
+ *          publish_committed.
+ * Start    directories named `building` or `retired` are removed; an unknown one goes to quarantine/ with a reason file
+ *          and is reported, never deleted; a live block that does not verify goes there too and the rest serves.
+ */
+#pragma once
+
+#include "narthex/base/clock.h"
+#include "narthex/block/block.h"
+#include "narthex/block/catalog.h"
+#include "narthex/block/group_cache.h"
+
+struct block_list;
+struct block_list_options {
+    const struct io *io;       /* borrowed */
+    const struct clock *clock; /* borrowed */
+    const char *data_dir;      /* copied */
+    size_t cache_bytes;        /* of decompressed groups */
+};
+NX_NODISCARD nx_code block_list_open(struct block_list **out_list, const struct block_list_options *options,
+                                     struct nx_err *err);
+void block_list_close(struct block_list *list); /* NULL is fine */
+struct catalog *block_list_catalog(struct block_list *list);
+
+/* All live blocks that overlap [min_ms, max_ms], in order of precedence (commit_min, then ulid), each with a
+ * reference. */
+struct block_snapshot {
+    struct block **blocks; /* nx_alloc'd */
+    size_t count;
+};
+void block_list_snapshot(struct block_list *list, int64_t min_ms, int64_t max_ms, struct block_snapshot *out);
+void block_snapshot_end(struct block_snapshot *snapshot); /* safe twice */
+
+/* A new ulid, entered as building; out_dir is its directory in tmp/. */
+NX_NODISCARD nx_code block_list_begin(struct block_list *list, char out_ulid[ULID_TEXT_LEN + 1], struct nx_buf *out_dir,
+                                      struct nx_err *err);
+/* A block that block_list_begin named will not come: its row and what there is of its directory go. */
+void block_list_abandon(struct block_list *list, const char *ulid);
+/* Blocks finished in tmp/ become live, `retired` go (their directories once the last reader is done: block_list_sweep).
+ * All or none. When the commit itself fails with NX_E_IO, it is open whether it happened: what was made stays on
+ * disk, and the next start finds out; until then the sources serve. Threads: one publisher at a time. */
+NX_NODISCARD nx_code block_list_publish(struct block_list *list, const struct block_meta *live, size_t live_count,
+                                        struct block *const *retired, size_t retired_count, struct nx_err *err);
+/* Removes the directories of retired blocks that nobody reads any more. Called by publish; a maintenance loop calls
+ * it now and then, so that space comes back after a long query too. Returns how many still wait. */
+unsigned block_list_sweep(struct block_list *list);
+/* Sets a damaged block aside: out of the list, directory to quarantine/ with the reason. Idempotent. */
+NX_NODISCARD nx_code block_list_quarantine(struct block_list *list, struct block *block, const char *reason,
+                                           struct nx_err *err);
+/* The level-0 block with the highest commit_max, referenced; NULL when there is none. */
+struct block *block_list_newest_flush(struct block_list *list);
+
+struct block_list_stats {
+    uint64_t blocks, bytes, samples;
+    uint64_t quarantined; /* since the list was opened, found at start included */
+    uint64_t waiting;     /* retired, still read by somebody */
+    uint64_t cache_bytes;
+    char damage[240];     /* what the last quarantine was about; empty: none */
+};
+void block_list_stats(struct block_list *list, struct block_list_stats *out);

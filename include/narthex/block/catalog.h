@@ -1,0 +1,42 @@
+/* catalog.h - the manifest: which blocks are live, which are being made, which are retired. LMDB, default sync.
+ *
+ * Format   docs/formats/catalog.md.  Every value carries an XXH3-64; the format version is a row.
+ * Threads  any; one writer at a time behind a lock (LOCK_RANK_CATALOG).
+ * Limits   the map grows on demand; 64 free pages are kept so that a full disk can still commit.
+ * Trust    the file's structure is walked before LMDB opens it, and every row checked: damage is NX_E_CORRUPT, not a
+ *          crash.
+ */
+#pragma once
+
+#include "narthex/base/err.h"
+#include "narthex/base/io.h"
+#include "narthex/block/block.h"
+
+#define CATALOG_FORMAT_VERSION 1u
+
+struct catalog;
+/* <data>/catalog.mdb; created when absent. NX_E_INVALID for another format version, NX_E_CORRUPT when it does not
+ * verify. */
+NX_NODISCARD nx_code catalog_open(struct catalog **out_catalog, const char *path, struct nx_err *err);
+void catalog_close(struct catalog *catalog); /* NULL is fine */
+
+enum catalog_state {
+    CATALOG_BUILDING = 1, /* its directory may exist half-made: removed at start */
+    CATALOG_LIVE = 2,
+    CATALOG_RETIRED = 3,  /* replaced or expired: its directory is removed, then the row */
+};
+
+/* Before a block's directory appears. */
+NX_NODISCARD nx_code catalog_begin(struct catalog *catalog, const char *ulid, struct nx_err *err);
+/* One transaction: `live` become live (metas stored), `retired` become retired. */
+NX_NODISCARD nx_code catalog_publish(struct catalog *catalog, const struct block_meta *live, size_t live_count,
+                                     const char *const *retired, size_t retired_count, struct nx_err *err);
+NX_NODISCARD nx_code catalog_forget(struct catalog *catalog, const char *ulid, struct nx_err *err);
+
+typedef nx_code (*catalog_each_fn)(void *context, const char *ulid, enum catalog_state state,
+                                   const struct block_meta *meta, struct nx_err *err); /* meta NULL unless LIVE */
+NX_NODISCARD nx_code catalog_each(struct catalog *catalog, catalog_each_fn each, void *context, struct nx_err *err);
+
+/* Small named values of other modules (instance id, counters). NX_E_NOT_FOUND when absent. */
+NX_NODISCARD nx_code catalog_get(struct catalog *catalog, const char *key, struct nx_buf *out, struct nx_err *err);
+NX_NODISCARD nx_code catalog_put(struct catalog *catalog, const char *key, struct nx_bytes value, struct nx_err *err);

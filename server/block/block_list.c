@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* block_list.c - the live blocks, and the steps by which blocks come and go.
+ *
+ *          begin            finish          rename, sync      commit           sweep
+ *   (none) ------> BUILDING ------> BUILDING ----------> LIVE ------> RETIRED ------> (none)
+ *          row              tmp/<ulid>       blocks/<ulid>             row stays       directory, then row
+ *
+ * What a crash leaves is decided by the row alone: BUILDING and RETIRED directories are removed at start, in tmp/ and
+ * in blocks/; LIVE ones are opened; a directory in blocks/ without a row goes to quarantine/.
+ *
+ * Locks   `lock` guards the arrays, never held over I/O. Publishing and sweeping are the maintenance thread's;
+ *         quarantine may come from any thread.
+ */
+#include "narthex/block/block_list.h"
+
+#include "narthex/base/assert.h"
+#include "narthex/base/log.h"
+#include "narthex/base/mem.h"
+#include "narthex/base/thread.h"
+
+#include "block_files.h"
+#include "merge_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+struct block_list {
+    const struct io *io;                         /* [I] */
+    const struct clock *clock;                   /* [I] */
+    char *blocks_dir, *tmp_dir, *quarantine_dir; /* [I] */
+    struct group_cache *cache;                   /* [I] */
+    struct catalog *catalog;                     /* [I] */
+    struct nx_mutex lock;
+    struct block **live; /* [L:lock] by precedence: commit_min, then ulid; one reference each */
+    size_t live_count, live_cap;       /* [L:lock] */
+    struct block **retired;            /* [L:lock] one reference each, until they are swept */
+    size_t retired_count, retired_cap; /* [L:lock] */
+    uint64_t quarantined;              /* [L:lock] */
+    char damage[240];                  /* [L:lock] */
+};
+
+static int precedence_compare(const struct block_meta *a, const struct block_meta *b)
+{
+    if (a->commit_min != b->commit_min)
+        return a->commit_min < b->commit_min ? -1 : 1;
+    return strcmp(a->ulid, b->ulid);
+}
+
+static void array_insert(struct block ***array, size_t *count, size_t *cap, size_t at,
+                         struct block *block)
+{
+    if (*count == *cap) {
+        *cap = *cap == 0 ? 16 : *cap * 2;
+        *array = nx_realloc_array(*array, *cap, sizeof(**array));
+    }
+    memmove(*array + at + 1, *array + at, (*count - at) * sizeof(**array));
+    (*array)[at] = block;
+    (*count)++;
+}
+
+static void array_remove(struct block **array, size_t *count, size_t at)
+{
+    (*count)--;
+    memmove(array + at, array + at + 1, (*count - at) * sizeof(*array));
+}
+
+/* Takes the reference. */
+static void live_insert_locked(struct block_list *list, struct block *block) NX_REQUIRES(list->lock)
+{
+    size_t at = 0;
+    while (at < list->live_count &&
+           precedence_compare(block_meta(list->live[at]), block_meta(block)) < 0)
+        at++;
+    array_insert(&list->live, &list->live_count, &list->live_cap, at, block);
+}
+
+/* The reference is the caller's now; NULL when it was not there. */
+static struct block *live_remove_locked(struct block_list *list, const char *ulid)
+    NX_REQUIRES(list->lock)
+{
+    for (size_t i = 0; i < list->live_count; i++) {
+        struct block *block = list->live[i];
+        if (strcmp(block_meta(block)->ulid, ulid) == 0) {
+            array_remove(list->live, &list->live_count, i);
+            return block;
+        }
+    }
+    return NULL;
+}
+
+/* ---- quarantine ---- */
+
+/* Moves a directory of blocks/ there, with a reason file beside it. */
+static nx_code quarantine_dir(struct block_list *list, const char *name, const char *reason,
+                              struct nx_err *err)
+{
+    struct nx_buf from = {0}, to = {0}, file = {0};
+    path_join(&from, list->blocks_dir, name);
+    path_join(&to, list->quarantine_dir, name);
+    nx_buf_printf(&file, "%s/%s.reason", list->quarantine_dir, name);
+    nx_buf_append_byte(&file, 0);
+    char text[400];
+    int length = snprintf(text, sizeof(text), "%s\n", reason);
+    nx_code code = io_write_file(
+        list->io, (const char *)file.data,
+        (struct nx_bytes){(const uint8_t *)text,
+                          (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1},
+        err);
+    if (code == NX_OK && io_exists((const char *)from.data))
+        code = list->io->rename(list->io, (const char *)from.data, (const char *)to.data, err);
+    if (code == NX_OK)
+        code = io_sync_dir(list->io, list->quarantine_dir, err);
+    if (code == NX_OK)
+        code = io_sync_dir(list->io, list->blocks_dir, err);
+    nx_buf_deinit(&from);
+    nx_buf_deinit(&to);
+    nx_buf_deinit(&file);
+    return code;
+}
+
+static void note_damage(struct block_list *list, const char *reason)
+{
+    mutex_lock(&list->lock);
+    list->quarantined++;
+    snprintf(list->damage, sizeof(list->damage), "%s", reason);
+    mutex_unlock(&list->lock);
+}
+
+nx_code block_list_quarantine(struct block_list *list, struct block *block, const char *reason,
+                              struct nx_err *err)
+{
+    const char *ulid = block_meta(block)->ulid;
+    mutex_lock(&list->lock);
+    struct block *removed = live_remove_locked(list, ulid);
+    mutex_unlock(&list->lock);
+    if (removed == NULL)
+        return NX_OK;
+    note_damage(list, reason);
+    /* Directory first: a row without a directory is found at start, a directory without a row would be moved again. */
+    nx_code code = quarantine_dir(list, ulid, reason, err);
+    if (code == NX_OK)
+        code = catalog_forget(list->catalog, ulid, err);
+    block_unref(removed);
+    return code;
+}
+
+/* ---- start ---- */
+
+static nx_code remove_dir(struct block_list *list, const char *parent, const char *ulid,
+                          struct nx_err *err)
+{
+    struct nx_buf path = {0};
+    path_join(&path, parent, ulid);
+    nx_code code = NX_OK;
+    if (io_exists((const char *)path.data))
+        code = io_remove_tree(list->io, (const char *)path.data, err);
+    nx_buf_deinit(&path);
+    return code;
+}
+
+/* Whether the failure tells of this block's bytes, and not of the process or the machine. */
+static bool is_block_damage(const struct nx_err *err)
+{
+    return err->code == NX_E_CORRUPT || err->code == NX_E_NOT_FOUND ||
+           (err->code == NX_E_IO && err->sys == EIO);
+}
+
+static nx_code start_live(struct block_list *list, const char *ulid, const struct block_meta *meta,
+                          struct nx_err *err)
+{
+    struct nx_buf path = {0};
+    struct block *block = NULL;
+    nx_code code =
+        block_open(&block, list->io, path_join(&path, list->blocks_dir, ulid), list->cache, err);
+    nx_buf_deinit(&path);
+    if (code == NX_OK && (strcmp(block_meta(block)->ulid, ulid) != 0 ||
+                          block_meta(block)->sample_count != meta->sample_count ||
+                          block_meta(block)->chunks_bytes != meta->chunks_bytes)) {
+        block_unref(block);
+        code = nx_err_set(err, NX_E_CORRUPT, "block %s: not the one that the catalog knows", ulid);
+    }
+    if (code == NX_OK) {
+        mutex_lock(&list->lock);
+        live_insert_locked(list, block);
+        mutex_unlock(&list->lock);
+        return NX_OK;
+    }
+    if (!is_block_damage(err))
+        return code;
+    char reason[sizeof(err->msg)];
+    snprintf(reason, sizeof(reason), "%s", err->msg);
+    note_damage(list, reason);
+    code = quarantine_dir(list, ulid, reason, err);
+    return code == NX_OK ? catalog_forget(list->catalog, ulid, err) : code;
+}
+
+static nx_code start_row(void *context, const char *ulid, enum catalog_state state,
+                         const struct block_meta *meta, struct nx_err *err)
+{
+    struct block_list *list = context;
+    nx_code code = NX_OK;
+    switch (state) {
+    case CATALOG_LIVE:
+        return start_live(list, ulid, meta, err);
+    case CATALOG_BUILDING:
+    case CATALOG_RETIRED:
+        code = remove_dir(list, list->blocks_dir, ulid, err);
+        if (code == NX_OK)
+            code = remove_dir(list, list->tmp_dir, ulid, err);
+        if (code == NX_OK)
+            code = io_sync_dir(list->io, list->blocks_dir, err);
+        return code == NX_OK ? catalog_forget(list->catalog, ulid, err) : code;
+    }
+    return nx_err_set(err, NX_E_CORRUPT, "catalog: block %s has state %d", ulid, (int)state);
+}
+
+static nx_code start_entry(void *context, const char *name, bool is_directory, struct nx_err *err)
+{
+    struct block_list *list = context;
+    (void)is_directory;
+    for (size_t i = 0; i < list->live_count; i++)
+        if (strcmp(block_meta(list->live[i])->ulid, name) == 0)
+            return NX_OK;
+    char reason[300];
+    snprintf(reason, sizeof(reason), "blocks/%.100s is not in the catalog", name);
+    note_damage(list, reason);
+    return quarantine_dir(list, name, reason, err);
+}
+
+static nx_code start_tmp_entry(void *context, const char *name, bool is_directory,
+                               struct nx_err *err)
+{
+    struct block_list *list = context;
+    (void)is_directory;
+    return remove_dir(list, list->tmp_dir, name, err);
+}
+
+static nx_code list_start(struct block_list *list, const char *data_dir, struct nx_err *err)
+{
+    nx_code code = list->io->mkdir(list->io, list->blocks_dir, err);
+    if (code == NX_OK)
+        code = list->io->mkdir(list->io, list->tmp_dir, err);
+    if (code == NX_OK)
+        code = list->io->mkdir(list->io, list->quarantine_dir, err);
+    if (code == NX_OK)
+        code = io_sync_dir(list->io, data_dir, err);
+    struct nx_buf path = {0};
+    if (code == NX_OK)
+        code = catalog_open(&list->catalog, path_join(&path, data_dir, "catalog.mdb"), err);
+    nx_buf_deinit(&path);
+    if (code == NX_OK)
+        code = catalog_each(list->catalog, start_row, list, err);
+    if (code == NX_OK)
+        code = io_each_entry(list->io, list->blocks_dir, start_entry, list, err);
+    if (code == NX_OK)
+        code = io_each_entry(list->io, list->tmp_dir, start_tmp_entry, list, err);
+    return code;
+}
+
+nx_code block_list_open(struct block_list **out_list, const struct block_list_options *options,
+                        struct nx_err *err)
+{
+    struct block_list *list = nx_calloc(1, sizeof(*list));
+    struct nx_buf path = {0};
+    list->io = options->io;
+    list->clock = options->clock;
+    list->blocks_dir = nx_strdup(path_join(&path, options->data_dir, "blocks"));
+    list->tmp_dir = nx_strdup(path_join(&path, options->data_dir, "tmp"));
+    list->quarantine_dir = nx_strdup(path_join(&path, options->data_dir, "quarantine"));
+    nx_buf_deinit(&path);
+    list->cache = group_cache_new(options->cache_bytes);
+    mutex_init(&list->lock, LOCK_RANK_BLOCK_LIST);
+    nx_code code = list_start(list, options->data_dir, err);
+    if (code != NX_OK) {
+        block_list_close(list);
+        return code;
+    }
+    *out_list = list;
+    return NX_OK;
+}
+
+void block_list_close(struct block_list *list)
+{
+    if (list == NULL)
+        return;
+    if (list->catalog != NULL)
+        block_list_sweep(list);
+    for (size_t i = 0; i < list->live_count; i++)
+        block_unref(list->live[i]);
+    for (size_t i = 0; i < list->retired_count; i++)
+        block_unref(list->retired[i]);
+    catalog_close(list->catalog);
+    group_cache_free(list->cache);
+    mutex_deinit(&list->lock);
+    nx_free(list->live);
+    nx_free(list->retired);
+    nx_free(list->blocks_dir);
+    nx_free(list->tmp_dir);
+    nx_free(list->quarantine_dir);
+    nx_free(list);
+}
+
+struct catalog *block_list_catalog(struct block_list *list)
+{
+    return list->catalog;
+}
+
+const struct io *block_list_io(const struct block_list *list)
+{
+    return list->io;
+}
+
+const char *block_list_tmp_dir(const struct block_list *list)
+{
+    return list->tmp_dir;
+}
+
+/* ---- snapshots ---- */
+
+void block_list_snapshot(struct block_list *list, int64_t min_ms, int64_t max_ms,
+                         struct block_snapshot *out)
+{
+    mutex_lock(&list->lock);
+    out->count = 0;
+    out->blocks = nx_alloc(list->live_count * sizeof(struct block *));
+    for (size_t i = 0; i < list->live_count; i++) {
+        const struct block_meta *meta = block_meta(list->live[i]);
+        if (meta->min_time_ms <= max_ms && meta->max_time_ms >= min_ms)
+            out->blocks[out->count++] = block_ref(list->live[i]);
+    }
+    mutex_unlock(&list->lock);
+}
+
+void block_snapshot_end(struct block_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->count; i++)
+        block_unref(snapshot->blocks[i]);
+    nx_free(snapshot->blocks);
+    *snapshot = (struct block_snapshot){0};
+}
+
+struct block *block_list_newest_flush(struct block_list *list)
+{
+    struct block *newest = NULL;
+    mutex_lock(&list->lock);
+    for (size_t i = 0; i < list->live_count; i++) {
+        struct block *block = list->live[i];
+        if (block_meta(block)->level == 0 &&
+            (newest == NULL || block_meta(block)->commit_max >= block_meta(newest)->commit_max))
+            newest = block;
+    }
+    if (newest != NULL)
+        block_ref(newest);
+    mutex_unlock(&list->lock);
+    return newest;
+}
+
+void block_list_stats(struct block_list *list, struct block_list_stats *out)
+{
+    *out = (struct block_list_stats){0};
+    mutex_lock(&list->lock);
+    out->blocks = list->live_count;
+    for (size_t i = 0; i < list->live_count; i++) {
+        const struct block_meta *meta = block_meta(list->live[i]);
+        out->bytes += meta->index_bytes + meta->chunks_bytes;
+        out->samples += meta->sample_count;
+    }
+    out->quarantined = list->quarantined;
+    out->waiting = list->retired_count;
+    memcpy(out->damage, list->damage, sizeof(out->damage));
+    mutex_unlock(&list->lock);
+    out->cache_bytes = group_cache_bytes(list->cache);
+}
+
+/* ---- publish ---- */
+
+nx_code block_list_begin(struct block_list *list, char out_ulid[ULID_TEXT_LEN + 1],
+                         struct nx_buf *out_dir, struct nx_err *err)
+{
+    char ulid[ULID_TEXT_LEN + 1];
+    ulid_new(ulid, clock_wall_ms(list->clock));
+    nx_code code = catalog_begin(list->catalog, ulid, err);
+    if (code != NX_OK)
+        return code;
+    memcpy(out_ulid, ulid, sizeof(ulid));
+    path_join(out_dir, list->tmp_dir, ulid);
+    return NX_OK;
+}
+
+void block_list_abandon(struct block_list *list, const char *ulid)
+{
+    struct nx_err ignored;
+    nx_code code = remove_dir(list, list->tmp_dir, ulid, &ignored);
+    if (code == NX_OK)
+        code = remove_dir(list, list->blocks_dir, ulid, &ignored);
+    /* With a directory left the row stays too: the next start removes both. */
+    if (code == NX_OK)
+        nx_ignore(catalog_forget(list->catalog, ulid, &ignored));
+}
+
+static nx_code publish_move(struct block_list *list, const struct block_meta *live,
+                            size_t live_count, struct nx_err *err)
+{
+    struct nx_buf from = {0}, to = {0};
+    nx_code code = NX_OK;
+    for (size_t i = 0; code == NX_OK && i < live_count; i++)
+        code = list->io->rename(list->io, path_join(&from, list->tmp_dir, live[i].ulid),
+                                path_join(&to, list->blocks_dir, live[i].ulid), err);
+    if (code == NX_OK && live_count > 0)
+        code = io_sync_dir(list->io, list->blocks_dir, err);
+    nx_buf_deinit(&from);
+    nx_buf_deinit(&to);
+    return code;
+}
+
+/* Opens them from where they are now. *out_blocks has live_count entries, unopened ones NULL. */
+static nx_code publish_open(struct block_list *list, const struct block_meta *live,
+                            size_t live_count, struct block **out_blocks, struct nx_err *err)
+{
+    struct nx_buf path = {0};
+    nx_code code = NX_OK;
+    for (size_t i = 0; code == NX_OK && i < live_count; i++)
+        code = block_open(&out_blocks[i], list->io,
+                          path_join(&path, list->blocks_dir, live[i].ulid), list->cache, err);
+    nx_buf_deinit(&path);
+    return code;
+}
+
+static void publish_swap(struct block_list *list, struct block **live, size_t live_count,
+                         struct block *const *retired, size_t retired_count)
+{
+    mutex_lock(&list->lock);
+    for (size_t i = 0; i < live_count; i++)
+        live_insert_locked(list, live[i]);
+    for (size_t i = 0; i < retired_count; i++) {
+        struct block *block = live_remove_locked(list, block_meta(retired[i])->ulid);
+        if (block != NULL)
+            array_insert(&list->retired, &list->retired_count, &list->retired_cap,
+                         list->retired_count, block);
+    }
+    mutex_unlock(&list->lock);
+}
+
+nx_code block_list_publish(struct block_list *list, const struct block_meta *live,
+                           size_t live_count, struct block *const *retired, size_t retired_count,
+                           struct nx_err *err)
+{
+    struct block **opened = nx_calloc(live_count + 1, sizeof(*opened));
+    const char **ulids = nx_calloc(retired_count + 1, sizeof(*ulids));
+    for (size_t i = 0; i < retired_count; i++)
+        ulids[i] = block_meta(retired[i])->ulid;
+    bool is_undecided = false;
+    list->io->crash_point(list->io, "publish_begun");
+    nx_code code = publish_move(list, live, live_count, err);
+    if (code == NX_OK)
+        code = publish_open(list, live, live_count, opened, err);
+    if (code == NX_OK) {
+        list->io->crash_point(list->io, "publish_renamed");
+        code = catalog_publish(list->catalog, live, live_count, ulids, retired_count, err);
+        is_undecided = code != NX_OK && code != NX_E_FULL;
+    }
+    if (code == NX_OK) {
+        list->io->crash_point(list->io, "publish_committed");
+        publish_swap(list, opened, live_count, retired, retired_count);
+        block_list_sweep(list);
+    } else {
+        for (size_t i = 0; i < live_count; i++) {
+            block_unref(opened[i]);
+            if (!is_undecided)
+                block_list_abandon(list, live[i].ulid);
+        }
+    }
+    nx_free(opened);
+    nx_free(ulids);
+    return code;
+}
+
+/* A retired block that only the list refers to; the reference is the caller's. */
+static struct block *sweep_next(struct block_list *list)
+{
+    struct block *block = NULL;
+    mutex_lock(&list->lock);
+    for (size_t i = 0; block == NULL && i < list->retired_count; i++) {
+        /* Nobody can get a new reference: it is in no snapshot to come. */
+        if (block_ref_count(list->retired[i]) != 1)
+            continue;
+        block = list->retired[i];
+        array_remove(list->retired, &list->retired_count, i);
+    }
+    mutex_unlock(&list->lock);
+    return block;
+}
+
+unsigned block_list_sweep(struct block_list *list)
+{
+    struct nx_err err;
+    struct block *block;
+    bool is_synced = true;
+    while ((block = sweep_next(list)) != NULL) {
+        char ulid[ULID_TEXT_LEN + 1];
+        memcpy(ulid, block_meta(block)->ulid, sizeof(ulid));
+        block_unref(block);
+        /* When something fails, the row stays and the next start does it. */
+        if (remove_dir(list, list->blocks_dir, ulid, &err) == NX_OK &&
+            io_sync_dir(list->io, list->blocks_dir, &err) == NX_OK)
+            nx_ignore(catalog_forget(list->catalog, ulid, &err));
+        else
+            is_synced = false;
+    }
+    if (!is_synced)
+        log_debug("block", "retired blocks are left to the next start", LOG_STR("reason", err.msg));
+    mutex_lock(&list->lock);
+    unsigned waiting = (unsigned)list->retired_count;
+    mutex_unlock(&list->lock);
+    return waiting;
+}

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* merge.c - runs one merge: k-way over the sources' series, chunk by chunk within a series.
+ *
+ *   heap of sources by (labels, precedence)
+ *     -> all sources of one label set -> their chunks, by first time
+ *        -> clusters of chunks that overlap in time
+ *             one chunk:  copied as bytes when long enough, else decoded
+ *             several:    decoded and merged by time; of equal times the source of the earlier commit wins
+ *        -> merge_write: partitions
+ *
+ * Memory: the decoded chunks of one cluster, a reader per source, and what the open outputs hold.
+ * A walk's groups do not enter the shared cache; time vectors do, they are few and shared.
+ */
+#include "narthex/block/merge.h"
+
+#include "narthex/base/mem.h"
+#include "narthex/codec/chunk.h"
+
+#include "merge_internal.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define MERGE_SPACE_RESERVE ((uint64_t)64 << 20) /* left free for journal and catalog */
+#define MERGE_POLL_SERIES   64u
+
+struct merge_source {
+    struct block *block;
+    struct block_reader *reader;
+    uint32_t rank, series_count;
+    struct labels labels;
+};
+
+/* A chunk of the series at hand, and whose. */
+struct merge_chunk {
+    struct block_chunk at;
+    uint32_t source;
+};
+
+/* Decoded samples of one source within a cluster. */
+struct merge_column {
+    struct nx_buf times, values;
+    size_t next;
+};
+
+struct merge {
+    struct merge_source sources[MERGE_SOURCES_MAX];
+    uint32_t source_count;
+    uint32_t heap[MERGE_SOURCES_MAX];
+    uint32_t heap_count;
+    struct merge_outputs outputs;
+    struct nx_buf chunks; /* struct merge_chunk of the series at hand */
+    struct nx_buf found;  /* struct block_chunk, scratch */
+    struct merge_column columns[MERGE_SOURCES_MAX];
+    struct nx_buf times, values; /* of a cluster, merged */
+    uint64_t duplicates;
+    uint32_t failed_source; /* whose bytes were bad; UINT32_MAX: none */
+    _Atomic bool *is_stopping;
+};
+
+/* ---- heap of sources ---- */
+
+static bool source_is_before(const struct merge *merge, uint32_t a, uint32_t b)
+{
+    int order = labels_compare(merge->sources[a].labels, merge->sources[b].labels);
+    return order != 0 ? order < 0 : a < b;
+}
+
+static void heap_push(struct merge *merge, uint32_t source)
+{
+    uint32_t at = merge->heap_count++;
+    while (at > 0 && source_is_before(merge, source, merge->heap[(at - 1) / 2])) {
+        merge->heap[at] = merge->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    merge->heap[at] = source;
+}
+
+static uint32_t heap_pop(struct merge *merge)
+{
+    uint32_t top = merge->heap[0], moved = merge->heap[--merge->heap_count], at = 0;
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+        if (child >= merge->heap_count)
+            break;
+        if (child + 1 < merge->heap_count &&
+            source_is_before(merge, merge->heap[child + 1], merge->heap[child]))
+            child++;
+        if (!source_is_before(merge, merge->heap[child], moved))
+            break;
+        merge->heap[at] = merge->heap[child];
+        at = child;
+    }
+    merge->heap[at] = moved;
+    return top;
+}
+
+/* Reads the labels of the source's series at hand and puts it into the heap; nothing at its end. */
+static nx_code source_enter(struct merge *merge, uint32_t index, struct nx_err *err)
+{
+    struct merge_source *source = &merge->sources[index];
+    if (source->rank == source->series_count)
+        return NX_OK;
+    nx_code code = block_reader_labels(source->reader, source->rank, &source->labels, NULL, err);
+    if (code != NX_OK) {
+        merge->failed_source = index;
+        return code;
+    }
+    heap_push(merge, index);
+    return NX_OK;
+}
+
+/* ---- chunks of one series ---- */
+
+static int chunk_compare(const void *left, const void *right)
+{
+    const struct merge_chunk *a = left, *b = right;
+    if (a->at.first_ms != b->at.first_ms)
+        return a->at.first_ms < b->at.first_ms ? -1 : 1;
+    return (a->source > b->source) - (a->source < b->source);
+}
+
+static nx_code collect_chunks(struct merge *merge, const uint32_t *with, uint32_t with_count,
+                              struct nx_err *err)
+{
+    nx_buf_reset(&merge->chunks);
+    for (uint32_t i = 0; i < with_count; i++) {
+        struct merge_source *source = &merge->sources[with[i]];
+        nx_buf_reset(&merge->found);
+        nx_code code = block_reader_chunks(source->reader, source->rank, &merge->found, err);
+        if (code != NX_OK) {
+            merge->failed_source = with[i];
+            return code;
+        }
+        const struct block_chunk *found =
+            (const struct block_chunk *)(const void *)merge->found.data;
+        for (size_t j = 0; j < merge->found.len / sizeof(*found); j++) {
+            struct merge_chunk chunk = {.at = found[j], .source = with[i]};
+            nx_buf_append(&merge->chunks, &chunk, sizeof(chunk));
+        }
+    }
+    qsort(merge->chunks.data, merge->chunks.len / sizeof(struct merge_chunk),
+          sizeof(struct merge_chunk), chunk_compare);
+    return NX_OK;
+}
+
+/* Times and bytes of a chunk; its partitions learn of its commits. */
+static nx_code chunk_load(struct merge *merge, const struct merge_chunk *chunk,
+                          const int64_t **out_times_ms, struct nx_bytes *out_bytes,
+                          struct nx_err *err)
+{
+    struct merge_source *source = &merge->sources[chunk->source];
+    nx_code code = block_reader_chunk(source->reader, &chunk->at, out_times_ms, out_bytes, err);
+    if (code != NX_OK) {
+        merge->failed_source = chunk->source;
+        return code;
+    }
+    return merge_outputs_note(&merge->outputs, *out_times_ms, chunk->at.count,
+                              block_meta(source->block), err);
+}
+
+static nx_code chunk_decode_into(struct merge *merge, const struct merge_chunk *chunk,
+                                 struct nx_bytes bytes, struct nx_buf *values, struct nx_err *err)
+{
+    uint64_t *out = (uint64_t *)(void *)nx_buf_extend(values, chunk->at.count * sizeof(uint64_t));
+    nx_code code = chunk_decode(bytes, chunk->at.count, out);
+    if (code == NX_OK)
+        return NX_OK;
+    merge->failed_source = chunk->source;
+    return nx_err_set(err, code, "block %s: a chunk is damaged",
+                      block_meta(merge->sources[chunk->source].block)->ulid);
+}
+
+static nx_code merge_single(struct merge *merge, const struct merge_chunk *chunk,
+                            struct nx_err *err)
+{
+    const int64_t *times = NULL;
+    struct nx_bytes bytes = {0};
+    bool is_taken = false;
+    nx_code code = chunk_load(merge, chunk, &times, &bytes, err);
+    if (code == NX_OK)
+        code = merge_outputs_chunk(&merge->outputs, times, chunk->at.count, bytes, &is_taken, err);
+    if (code != NX_OK || is_taken)
+        return code;
+    nx_buf_reset(&merge->values);
+    code = chunk_decode_into(merge, chunk, bytes, &merge->values, err);
+    if (code == NX_OK)
+        code = merge_outputs_samples(&merge->outputs, times,
+                                     (const double *)(const void *)merge->values.data,
+                                     chunk->at.count, err);
+    return code;
+}
+
+/* Whether this pass writes samples of that time: a duplicate is counted in one pass only. */
+static nx_code count_duplicate(struct merge *merge, int64_t time_ms, struct nx_err *err)
+{
+    struct merge_output *output = NULL;
+    nx_code code = merge_outputs_find(&merge->outputs, time_ms, &output, err);
+    merge->duplicates += code == NX_OK && output != NULL;
+    return code;
+}
+
+/* Columns into merge->times and values. */
+static nx_code merge_columns(struct merge *merge, const uint32_t *with, uint32_t with_count,
+                             struct nx_err *err)
+{
+    nx_buf_reset(&merge->times);
+    nx_buf_reset(&merge->values);
+    for (;;) {
+        uint32_t best = UINT32_MAX;
+        int64_t best_ms = 0;
+        for (uint32_t i = 0; i < with_count; i++) {
+            const struct merge_column *column = &merge->columns[with[i]];
+            if (column->next * sizeof(int64_t) == column->times.len)
+                continue;
+            int64_t time_ms = ((const int64_t *)(const void *)column->times.data)[column->next];
+            if (best == UINT32_MAX || time_ms < best_ms) {
+                best = with[i];
+                best_ms = time_ms;
+            }
+        }
+        if (best == UINT32_MAX)
+            return NX_OK;
+        struct merge_column *column = &merge->columns[best];
+        nx_buf_append(&merge->times, &best_ms, sizeof(best_ms));
+        nx_buf_append(&merge->values, column->values.data + column->next * sizeof(double),
+                      sizeof(double));
+        column->next++;
+        /* Later sources: `with` ascends by precedence, so the first of equal times was taken. */
+        for (uint32_t i = 0; i < with_count; i++) {
+            struct merge_column *other = &merge->columns[with[i]];
+            if (other->next * sizeof(int64_t) == other->times.len ||
+                ((const int64_t *)(const void *)other->times.data)[other->next] != best_ms)
+                continue;
+            other->next++;
+            nx_code code = count_duplicate(merge, best_ms, err);
+            if (code != NX_OK)
+                return code;
+        }
+    }
+}
+
+static nx_code merge_cluster(struct merge *merge, const struct merge_chunk *chunks, size_t count,
+                             const uint32_t *with, uint32_t with_count, struct nx_err *err)
+{
+    if (count == 1)
+        return merge_single(merge, chunks, err);
+    for (uint32_t i = 0; i < with_count; i++) {
+        struct merge_column *column = &merge->columns[with[i]];
+        nx_buf_reset(&column->times);
+        nx_buf_reset(&column->values);
+        column->next = 0;
+    }
+    /* Of one source, chunks come ascending: their order by first time is their order. */
+    for (size_t i = 0; i < count; i++) {
+        const int64_t *times = NULL;
+        struct nx_bytes bytes = {0};
+        struct merge_column *column = &merge->columns[chunks[i].source];
+        nx_code code = chunk_load(merge, &chunks[i], &times, &bytes, err);
+        if (code == NX_OK)
+            code = chunk_decode_into(merge, &chunks[i], bytes, &column->values, err);
+        if (code != NX_OK)
+            return code;
+        nx_buf_append(&column->times, times, chunks[i].at.count * sizeof(*times));
+    }
+    nx_code code = merge_columns(merge, with, with_count, err);
+    if (code != NX_OK)
+        return code;
+    return merge_outputs_samples(&merge->outputs, (const int64_t *)(const void *)merge->times.data,
+                                 (const double *)(const void *)merge->values.data,
+                                 merge->times.len / sizeof(int64_t), err);
+}
+
+static nx_code merge_series(struct merge *merge, const uint32_t *with, uint32_t with_count,
+                            struct nx_err *err)
+{
+    nx_code code = merge_outputs_series(&merge->outputs, merge->sources[with[0]].labels, err);
+    if (code == NX_OK)
+        code = collect_chunks(merge, with, with_count, err);
+    const struct merge_chunk *chunks = (const struct merge_chunk *)(const void *)merge->chunks.data;
+    size_t count = merge->chunks.len / sizeof(*chunks);
+    for (size_t first = 0, end; code == NX_OK && first < count; first = end) {
+        int64_t last_ms = chunks[first].at.last_ms;
+        for (end = first + 1; end < count && chunks[end].at.first_ms <= last_ms; end++)
+            if (chunks[end].at.last_ms > last_ms)
+                last_ms = chunks[end].at.last_ms;
+        code = merge_cluster(merge, chunks + first, end - first, with, with_count, err);
+    }
+    return code;
+}
+
+/* ---- passes ---- */
+
+static bool merge_is_stopping(const struct merge *merge)
+{
+    return merge->is_stopping != NULL &&
+           atomic_load_explicit(merge->is_stopping, memory_order_relaxed);
+}
+
+/* Once over all series of all sources. */
+static nx_code merge_pass(struct merge *merge, struct nx_err *err)
+{
+    nx_code code = NX_OK;
+    merge->heap_count = 0;
+    merge->outputs.has_skipped = false;
+    for (uint32_t i = 0; code == NX_OK && i < merge->source_count; i++) {
+        merge->sources[i].rank = 0;
+        code = source_enter(merge, i, err);
+    }
+    for (uint64_t n = 0; code == NX_OK && merge->heap_count > 0; n++) {
+        uint32_t with[MERGE_SOURCES_MAX];
+        uint32_t with_count = 0;
+        if (n % MERGE_POLL_SERIES == 0 && merge_is_stopping(merge))
+            return nx_err_set(err, NX_E_CANCELLED, "merge: stopping");
+        do
+            with[with_count++] = heap_pop(merge);
+        while (merge->heap_count > 0 &&
+               labels_equal(merge->sources[merge->heap[0]].labels, merge->sources[with[0]].labels));
+        code = merge_series(merge, with, with_count, err);
+        /* The last run of the series refers to its labels until the next series begins: end it before they move. */
+        if (code == NX_OK)
+            code = merge_outputs_series(&merge->outputs, (struct labels){0}, err);
+        for (uint32_t i = 0; code == NX_OK && i < with_count; i++) {
+            merge->sources[with[i]].rank++;
+            code = source_enter(merge, with[i], err);
+        }
+    }
+    return code == NX_OK ? merge_outputs_finish(&merge->outputs, err) : code;
+}
+
+static nx_code check_space(struct block_list *list, uint64_t bytes, struct nx_err *err)
+{
+    uint64_t available = 0;
+    nx_code code = io_free_bytes(block_list_tmp_dir(list), &available, err);
+    if (code != NX_OK)
+        return code;
+    if (available < bytes + MERGE_SPACE_RESERVE)
+        return nx_err_set(err, NX_E_FULL, "merge: needs %" PRIu64 " bytes, %" PRIu64 " are free",
+                          bytes + MERGE_SPACE_RESERVE, available);
+    return NX_OK;
+}
+
+static nx_code merge_blocks(struct merge *merge, struct block_list *list,
+                            struct merge_result *result, struct nx_err *err)
+{
+    struct block *blocks[MERGE_SOURCES_MAX];
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < merge->source_count; i++) {
+        const struct block_meta *meta = block_meta(merge->sources[i].block);
+        blocks[i] = merge->sources[i].block;
+        bytes += meta->index_bytes + meta->chunks_bytes;
+    }
+    nx_code code = check_space(list, bytes, err);
+    for (uint32_t i = 0; code == NX_OK && i < merge->source_count; i++) {
+        struct merge_source *source = &merge->sources[i];
+        code = block_reader_new_walk(source->block, &source->reader, err);
+        if (code != NX_OK)
+            merge->failed_source = i;
+        source->series_count = (uint32_t)block_meta(source->block)->series_count;
+    }
+    do {
+        if (code == NX_OK)
+            code = merge_pass(merge, err);
+    } while (code == NX_OK && merge->outputs.has_skipped);
+    if (code != NX_OK)
+        return code;
+    const struct block_meta *metas =
+        (const struct block_meta *)(const void *)merge->outputs.metas.data;
+    size_t count = merge->outputs.metas.len / sizeof(*metas);
+    *result = (struct merge_result){.duplicates = merge->duplicates,
+                                    .bytes_in = bytes,
+                                    .sources = merge->source_count,
+                                    .outputs = (unsigned)count};
+    for (size_t i = 0; i < count; i++) {
+        result->samples += metas[i].sample_count;
+        result->bytes_out += metas[i].index_bytes + metas[i].chunks_bytes;
+    }
+    code = block_list_publish(list, metas, count, blocks, merge->source_count, err);
+    /* Published or not: what becomes of the outputs is decided there. */
+    nx_buf_reset(&merge->outputs.metas);
+    return code;
+}
+
+/* A source whose index is bad goes to quarantine; one with a bad group stays, and is not merged again. */
+static void set_aside(struct merge *merge, struct block_list *list, const struct nx_err *why)
+{
+    if (why->code != NX_E_CORRUPT || merge->failed_source == UINT32_MAX)
+        return;
+    struct block *block = merge->sources[merge->failed_source].block;
+    struct nx_err ignored;
+    if (block_verify(block, &ignored) == NX_E_CORRUPT)
+        nx_ignore(block_list_quarantine(list, block, why->msg, &ignored));
+    else
+        atomic_store_explicit(&block->is_damaged, true, memory_order_relaxed);
+}
+
+static void merge_deinit(struct merge *merge)
+{
+    merge_outputs_deinit(&merge->outputs);
+    for (uint32_t i = 0; i < MERGE_SOURCES_MAX; i++) {
+        block_reader_free(merge->sources[i].reader);
+        nx_buf_deinit(&merge->columns[i].times);
+        nx_buf_deinit(&merge->columns[i].values);
+    }
+    nx_buf_deinit(&merge->chunks);
+    nx_buf_deinit(&merge->found);
+    nx_buf_deinit(&merge->times);
+    nx_buf_deinit(&merge->values);
+    nx_free(merge);
+}
+
+/* Metas of all blocks that may be merged; *out_blocks are theirs. */
+static size_t gather_metas(const struct block_snapshot *snapshot, struct block_meta *metas,
+                           struct block **out_blocks)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->count; i++) {
+        if (atomic_load_explicit(&snapshot->blocks[i]->is_damaged, memory_order_relaxed))
+            continue;
+        metas[count] = *block_meta(snapshot->blocks[i]);
+        out_blocks[count++] = snapshot->blocks[i];
+    }
+    return count;
+}
+
+nx_code merge_run(struct block_list *list, int64_t now_ms, bool force, _Atomic bool *is_stopping,
+                  bool *out_worked, struct merge_result *out_result, struct nx_err *err)
+{
+    struct block_snapshot snapshot;
+    block_list_snapshot(list, INT64_MIN, INT64_MAX, &snapshot);
+    struct block_meta *metas = nx_calloc(snapshot.count + 1, sizeof(*metas));
+    struct block **blocks = nx_calloc(snapshot.count + 1, sizeof(*blocks));
+    size_t count = gather_metas(&snapshot, metas, blocks);
+    struct merge_job job = {0};
+    nx_code code = NX_OK;
+    bool is_planned = merge_plan(metas, count, now_ms, force, &job);
+    struct merge *merge = NULL;
+    const char *ulids[MERGE_SOURCES_MAX];
+    if (is_planned) {
+        merge = nx_calloc(1, sizeof(*merge));
+        merge->source_count = (uint32_t)job.source_count;
+        merge->is_stopping = is_stopping;
+        merge->failed_source = UINT32_MAX;
+        for (uint32_t i = 0; i < merge->source_count; i++) {
+            merge->sources[i].block = blocks[job.source_index[i]];
+            ulids[i] = block_meta(merge->sources[i].block)->ulid;
+        }
+        merge->outputs.list = list;
+        merge->outputs.day_before_ms = job.day_before_ms;
+        merge->outputs.sources = ulids;
+        merge->outputs.source_count = merge->source_count;
+        code = merge_blocks(merge, list, out_result, err);
+        if (code != NX_OK)
+            set_aside(merge, list, err);
+        merge_deinit(merge);
+    }
+    nx_free(metas);
+    nx_free(blocks);
+    block_snapshot_end(&snapshot);
+    if (is_planned && code == NX_OK)
+        block_list_sweep(list);
+    if (code == NX_OK)
+        *out_worked = is_planned;
+    return code;
+}

@@ -1,0 +1,59 @@
+/* merge_internal.h - shared by the files of merge, and what they need of a block list. */
+#pragma once
+
+#include "narthex/block/merge.h"
+
+#include "block_internal.h"
+
+/* The multiple of size_ms at or below time_ms; INT64_MIN where that does not fit. */
+int64_t time_floor(int64_t time_ms, int64_t size_ms);
+
+/* ---- of block_list.c ---- */
+
+const struct io *block_list_io(const struct block_list *list);
+const char *block_list_tmp_dir(const struct block_list *list);
+
+/* ---- merge_write.c: where merged samples go ---- */
+
+struct merge_output {
+    int64_t start_ms, last_ms; /* its partition, both inclusive */
+    struct block_writer *writer;
+    char ulid[ULID_TEXT_LEN + 1];
+    uint64_t commit_min, commit_max;
+    uint64_t series; /* the number of the series that it was last told of */
+};
+
+/* One pass fills at most MERGE_OUTPUTS_MAX partitions; what belongs to others waits for the next. */
+struct merge_outputs {
+    struct block_list *list;
+    int64_t day_before_ms;
+    const char *const *sources;
+    uint32_t source_count;
+    struct merge_output open[MERGE_OUTPUTS_MAX];
+    size_t open_count;
+    struct merge_output *last;     /* the one found last */
+    struct nx_buf done;            /* struct merge_span of the passes before */
+    struct nx_buf metas;           /* struct block_meta of finished blocks */
+    bool has_skipped;
+    uint64_t series;               /* counts merge_outputs_series */
+    struct labels labels;          /* of the series at hand, borrowed */
+    struct nx_buf run_times, run_values; /* samples of one partition that are not yet in a chunk */
+    int64_t run_start_ms;
+};
+
+void merge_outputs_deinit(struct merge_outputs *outputs); /* abandons what is not published */
+/* The samples to come are of this series. Labels are borrowed until the next call. */
+NX_NODISCARD nx_code merge_outputs_series(struct merge_outputs *outputs, struct labels labels, struct nx_err *err);
+/* *out_output NULL: not in this pass. */
+NX_NODISCARD nx_code merge_outputs_find(struct merge_outputs *outputs, int64_t time_ms,
+                                        struct merge_output **out_output, struct nx_err *err);
+/* Tells each partition that these times touch whose commits they are. */
+NX_NODISCARD nx_code merge_outputs_note(struct merge_outputs *outputs, const int64_t *times_ms, size_t count,
+                                        const struct block_meta *source, struct nx_err *err);
+NX_NODISCARD nx_code merge_outputs_samples(struct merge_outputs *outputs, const int64_t *times_ms,
+                                           const double *values, size_t count, struct nx_err *err);
+/* Copies the chunk as it is where it lies in one partition and is long enough; else *out_taken is false. */
+NX_NODISCARD nx_code merge_outputs_chunk(struct merge_outputs *outputs, const int64_t *times_ms, uint32_t count,
+                                         struct nx_bytes chunk, bool *out_taken, struct nx_err *err);
+/* Ends the series at hand, finishes all open blocks, and forgets them. */
+NX_NODISCARD nx_code merge_outputs_finish(struct merge_outputs *outputs, struct nx_err *err);
