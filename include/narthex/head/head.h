@@ -1,0 +1,155 @@
+/* head.h - the newest data, in memory: series table, open chunks, postings; append, read, seal for a flush.
+ *
+ * Layer    head (uses base, model, codec).
+ * Shards   HEAD_SHARD_COUNT parts by label hash, each with its own lock; a slot's low bits name its shard, so slots
+ *          are stable across restarts. Pairs and postings are shared behind one lock that only new series and
+ *          queries take.
+ * Series   canonical labels -> slot; a slot is reused with a new generation. One hot line holds all an append
+ *          touches; the values wait there and are encoded several at a time into a byte stream from a size-classed
+ *          slab.
+ * Late     samples at or before the series' last go to a small sorted side buffer.
+ * Threads  any number of appenders and readers. Readers copy compressed bytes under the shard's lock, in small
+ *          batches, and decode outside it. One flusher at a time.
+ * Memory   head_memory tells it by kind; budget: 700 bytes per active series all told, 500 later.
+ */
+#pragma once
+
+#include "narthex/base/arena.h"
+#include "narthex/base/err.h"
+#include "narthex/head/journal.h"
+#include "narthex/model/labels.h"
+#include "narthex/model/matcher.h"
+#include "narthex/model/sample.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HEAD_SHARD_COUNT 16u
+#define HEAD_SLOT_NONE   UINT32_MAX
+
+/* A series in the head: slot and generation. A stale ref (the series left, the slot has another) is found out. */
+struct series_ref {
+    uint32_t slot;
+    uint32_t generation;
+};
+static inline unsigned series_ref_shard(struct series_ref ref)
+{
+    return ref.slot & (HEAD_SHARD_COUNT - 1);
+}
+
+struct head;
+struct head_options {
+    uint64_t series_max; /* active series, 0: no limit */
+};
+NX_NODISCARD nx_code head_new(struct head **out_head, const struct head_options *options,
+                              struct nx_err *err);
+void head_free(struct head *head);
+
+/* ---- append ---- */
+
+enum append_result {
+    APPEND_OK, /* stored, or already there with the same bits */
+    APPEND_CONFLICT, /* another value is in the head for this time, or was the series' last and is flushed by now */
+    APPEND_FUTURE,       /* beyond time_max_ms */
+    APPEND_TOO_OLD,      /* before time_min_ms (retention) */
+    APPEND_SERIES_LIMIT, /* would be a new series above series_max */
+    APPEND_STALE_REF, /* known ref no longer valid, nothing of the series taken: resolve by labels */
+    APPEND_RESULT_COUNT,
+};
+
+/* One series of a request. In: known (slot != HEAD_SLOT_NONE) or labels (canonical, checked). Out: the rest. */
+struct head_write {
+    struct series_ref ref;        /* in: known or slot NONE; out: resolved, for the raw cache */
+    struct labels labels;         /* borrowed; may be empty when ref is known */
+    const struct sample *samples; /* borrowed */
+    uint32_t sample_count;
+    uint32_t refused[APPEND_RESULT_COUNT]; /* out: per reason; APPEND_OK counts the accepted */
+    struct sample
+        refused_first;     /* out: an example for the message, valid when anything was refused */
+    double conflict_value; /* out: what is stored, for APPEND_CONFLICT */
+};
+
+/* Resolves, appends and queues for the journal, shard by shard (each lock taken once per 2048 writes). A write with
+ * a ref is not looked up by labels, even when the ref is stale; no series is made when all its samples are out of
+ * bounds. Accepted samples are visible to queries on return and part of the shard's pending journal buffer, after
+ * their series' definition if the journal since the last flush, or that flush's block, lacks it. Cost: two cache
+ * misses per known series. */
+void head_append(struct head *head, struct head_write *writes, size_t count, int64_t time_min_ms,
+                 int64_t time_max_ms);
+
+/* Swaps the shard's pending journal buffer with `inout` (empty, memory reused). */
+void head_take_pending(struct head *head, unsigned shard, struct journal_buffer *inout);
+
+/* ---- start: before any other thread ---- */
+
+/* A series of the newest level-0 block, with the slot that it has there and in the journal. Label order is fastest.
+ * NX_E_CORRUPT: the slot is another shard's or too large, or slot or series is there already. The series limit does
+ * not count. */
+NX_NODISCARD nx_code head_load_series(struct head *head, uint32_t slot, struct labels labels,
+                                      struct nx_err *err);
+/* Journal visitor over the head: pass head as context. Replaying what is already there changes nothing. A definition
+ * takes the slot of a loaded series that has no samples here (that series is in the block); NX_E_CORRUPT when it has
+ * some. Samples for a slot that nobody defined are counted in head_stats. */
+extern const struct journal_visitor head_journal_visitor;
+/* After both, once, also when there was nothing: fills the index and the free slots. Before it nothing may be
+ * selected. */
+void head_load_finish(struct head *head);
+
+/* ---- read ---- */
+
+struct head_series {
+    struct series_ref ref;
+    struct labels labels; /* in the arena given to head_select */
+};
+
+/* Series that satisfy all matchers and may have samples in [min_ms, max_ms], sorted by labels_compare, in `arena`.
+ * NX_E_LIMIT when the arena is exhausted. */
+NX_NODISCARD nx_code head_select(struct head *head, const struct matcher *matchers,
+                                 size_t matcher_count, int64_t min_ms, int64_t max_ms,
+                                 struct arena *arena, struct head_series **out_series,
+                                 size_t *out_count, struct nx_err *err);
+
+/* Samples of one series in the range (those sealed for a running flush included), ascending, one per time, appended
+ * to the two buffers (int64_t and double elements). A series that left meanwhile gives none. */
+NX_NODISCARD nx_code head_read(struct head *head, struct series_ref ref, int64_t min_ms,
+                               int64_t max_ms, struct nx_buf *times_ms, struct nx_buf *values,
+                               struct nx_err *err);
+
+/* Distinct label names, or values of `name`, of all series (no matchers) that are in the head; unsorted, text in the
+ * arena. */
+NX_NODISCARD nx_code head_label_names(struct head *head, struct arena *arena, struct nx_str **out,
+                                      size_t *out_count, struct nx_err *err);
+NX_NODISCARD nx_code head_label_values(struct head *head, struct nx_str name, struct arena *arena,
+                                       struct nx_str **out, size_t *out_count, struct nx_err *err);
+
+/* ---- flush ---- */
+
+/* What has to become a block: everything appended and not yet in one. Sealed data stays readable until
+ * head_flush_end. */
+struct head_flush;
+NX_NODISCARD nx_code head_flush_begin(struct head *head, struct head_flush **out_flush,
+                                      struct nx_err *err);
+/* Series in label order: 1 a series, 0 the end, -1 failed. Columns are ascending, one sample per time, late ones
+ * included; labels and columns live until the next call. */
+struct head_flush_series {
+    struct labels labels;
+    uint32_t slot;
+    const int64_t *times_ms;
+    const double *values;
+    size_t count;
+};
+int head_flush_next(struct head_flush *flush, struct head_flush_series *out, struct nx_err *err);
+/* published (all series were read): sealed data is let go of, series without samples in this and the previous flush
+ * leave. Else it stays sealed and the next flush takes it again. Frees `flush`. */
+void head_flush_end(struct head_flush *flush, bool is_published);
+
+/* ---- numbers ---- */
+
+struct head_stats {
+    uint64_t series, series_created, series_removed, late_samples, unflushed_samples;
+    int64_t min_time_ms, max_time_ms; /* of unflushed data; INT64_MAX/MIN when there is none */
+    uint64_t
+        unknown_samples; /* replayed for a slot that neither block nor journal defined: lost, to be reported */
+    uint64_t bytes_series, bytes_labels, bytes_index, bytes_chunks, bytes_pending;
+};
+void head_stats(struct head *head, struct head_stats *out);

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* head_read.c - one series' samples: bytes are copied under the shard's lock and decoded outside it. */
+#include "head_internal.h"
+
+/* What a series holds, copied. */
+struct read_copy {
+    struct nx_buf streams; /* sealed, then open; STREAM_PAD more are readable */
+    int64_t pending_ms[STREAM_BATCH];
+    uint64_t pending_bits[STREAM_BATCH];
+    unsigned pending;
+    struct late_sample *late; /* ascending, heap */
+    size_t late_count;
+};
+
+static void copy_late(struct head_shard *shard, const struct head_cold *cold,
+                      struct read_copy *copy) NX_REQUIRES(shard->lock)
+{
+    const struct late_list none = {0};
+    const struct late_list *old =
+        cold->sealed_late == 0 ? &none : &shard->lates[cold->sealed_late - 1];
+    const struct late_list *young = cold->late == 0 ? &none : &shard->lates[cold->late - 1];
+    copy->late_count = (size_t)old->count + young->count;
+    if (copy->late_count == 0)
+        return;
+    copy->late = nx_alloc(copy->late_count * sizeof(*copy->late));
+    size_t from_old = 0;
+    size_t from_young = 0;
+    for (size_t i = 0; i < copy->late_count; i++) {
+        bool is_old = from_young == young->count ||
+                      (from_old < old->count &&
+                       old->items[from_old].time_ms < young->items[from_young].time_ms);
+        copy->late[i] = is_old ? old->items[from_old++] : young->items[from_young++];
+    }
+}
+
+static void copy_series(struct head_shard *shard, uint32_t local, struct read_copy *copy)
+    NX_REQUIRES(shard->lock)
+{
+    const struct head_hot *hot = hot_at(shard, local);
+    const struct head_cold *cold = cold_at(shard, local);
+    if (cold->sealed != 0)
+        stream_gather(&shard->store, cold->sealed, &copy->streams);
+    if (hot->stream != 0)
+        stream_gather(&shard->store, hot->stream, &copy->streams);
+    copy->pending = hot->pending;
+    uint64_t time = (uint64_t)hot->last_ms;
+    for (unsigned i = hot->pending; i-- > 0;) {
+        copy->pending_ms[i] = (int64_t)time;
+        copy->pending_bits[i] = hot->bits[i];
+        time -= hot->steps[i];
+    }
+    copy_late(shard, cold, copy);
+}
+
+static nx_code decode_copy(const struct read_copy *copy, int64_t min_ms, int64_t max_ms,
+                           struct nx_buf *times_ms, struct nx_buf *values)
+{
+    size_t start = times_ms->len / sizeof(int64_t);
+    nx_code code =
+        stream_read(copy->streams.data, copy->streams.len, min_ms, max_ms, times_ms, values);
+    if (code != NX_OK)
+        return code;
+    for (unsigned i = 0; i < copy->pending; i++) {
+        if (copy->pending_ms[i] < min_ms || copy->pending_ms[i] > max_ms)
+            continue;
+        nx_buf_append(times_ms, &copy->pending_ms[i], sizeof(int64_t));
+        nx_buf_append(values, &copy->pending_bits[i], sizeof(uint64_t));
+    }
+    if (copy->late_count > 0)
+        late_merge_into(times_ms, values, start, copy->late, copy->late_count, min_ms, max_ms);
+    return NX_OK;
+}
+
+nx_code head_read(struct head *head, struct series_ref ref, int64_t min_ms, int64_t max_ms,
+                  struct nx_buf *times_ms, struct nx_buf *values, struct nx_err *err)
+{
+    struct head_shard *shard = &head->shards[series_ref_shard(ref)];
+    uint32_t local = slot_local(ref.slot);
+    struct read_copy copy = {0};
+    mutex_lock(&shard->lock);
+    if (local < shard->local_count && segvec_has(&shard->hots, local)) {
+        const struct head_hot *hot = hot_at(shard, local);
+        if (hot->generation == ref.generation && (hot->flags & HOT_LIVE))
+            copy_series(shard, local, &copy);
+    }
+    mutex_unlock(&shard->lock);
+    nx_code code = decode_copy(&copy, min_ms, max_ms, times_ms, values);
+    nx_buf_deinit(&copy.streams);
+    nx_free(copy.late);
+    if (code != NX_OK)
+        return nx_err_set(err, code, "head: samples of slot %u do not decode", ref.slot);
+    return NX_OK;
+}
