@@ -1,0 +1,91 @@
+/* store.h - one store over head, journal and blocks: open, write, read, close.
+ *
+ * Layer    storage.   Owns <data>/LOCK and everything below <data>.
+ * Threads  store_write: any number of ingest workers. Queries: any number. Inside: the committer and the maintenance
+ *          thread.
+ * Promise  a write's completion is called with NX_OK only after an fdatasync that covers it; what is complete is
+ *          visible to every query that starts later.
+ */
+#pragma once
+
+#include "narthex/base/clock.h"
+#include "narthex/base/err.h"
+#include "narthex/base/io.h"
+#include "narthex/head/head.h"
+#include "narthex/model/series.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store;
+struct store_options {
+    const char *data_dir;      /* created when absent */
+    const struct io *io;       /* borrowed */
+    const struct clock *clock; /* borrowed */
+    int64_t retention_ms;           /* 0: none; older samples are refused, older blocks dropped */
+    uint64_t retention_bytes;       /* 0: none; of blocks: the oldest go */
+    int64_t future_tolerance_ms; /* 10 min */
+    int64_t flush_interval_ms;   /* 15 min */
+    uint64_t
+        flush_samples_min; /* 60 M: a flush begins when the journal holds max(this, 60 x active series) */
+    uint64_t journal_segment_bytes; /* 0: the default */
+    uint64_t series_max;            /* 0: no limit */
+    uint64_t cache_bytes;           /* decompressed groups */
+    bool
+        is_maintained; /* false: no maintenance thread; tests call store_flush, store_merge themselves */
+};
+
+struct store_open_result {
+    uint64_t blocks, series_loaded, journal_samples, journal_commits;
+    uint64_t load_ms, replay_ms;
+    bool has_torn_tail;
+    unsigned damaged_segments, quarantined_blocks;
+    uint64_t unknown_samples; /* replayed, of series that nothing defines any more: lost */
+    char damage[240];
+};
+
+/* LOCK, directories, catalog, series of the newest flush, journal. When it returns the store is ready.
+ * NX_E_BUSY: another process holds the directory. NX_E_INVALID: another format. */
+NX_NODISCARD nx_code store_open(struct store **out_store, const struct store_options *options,
+                                struct store_open_result *out_result, struct nx_err *err);
+/* Commits what is pending, flushes, joins the threads, frees. NULL is fine. No write and no query may run. A failed
+ * flush is returned, and everything is closed all the same: the journal has it. */
+NX_NODISCARD nx_code store_close(struct store *store, struct nx_err *err);
+
+/* ---- write ---- */
+
+/* Called exactly once per store_wait, from the committer thread: be quick, never call back into the store's write
+ * side. code NX_OK: durable. Else the commit failed: nothing may be acknowledged, a resend is harmless. */
+typedef void (*store_done_fn)(void *context, nx_code code);
+
+/* Appends the series of one request (see head_append for what comes back in `writes`). Blocks only on shard locks.
+ * NX_OK: taken, possibly with refusals in `writes`; then call store_wait.
+ * NX_E_FULL, NX_E_IO: the journal cannot take anything now; nothing was appended. NX_E_CANCELLED: stopping. */
+NX_NODISCARD nx_code store_write(struct store *store, struct head_write *writes, size_t count,
+                                 struct nx_err *err);
+
+/* `done` is called after the first commit that begins from now on is durable (or failed). Call once per request,
+ * after its last store_write, even if that added nothing: a resend must not be acknowledged before the original is
+ * durable. */
+void store_wait(struct store *store, store_done_fn done, void *context);
+
+/* ---- read ---- */
+
+/* The series_source over everything; process lifetime of the store. */
+struct series_source *store_source(struct store *store);
+
+/* ---- maintenance, also called by its own thread ---- */
+
+NX_NODISCARD nx_code store_flush(struct store *store, struct nx_err *err);
+/* Runs merges until there is nothing to do; force: without waiting for the grace time. */
+NX_NODISCARD nx_code store_merge(struct store *store, bool force, struct nx_err *err);
+NX_NODISCARD nx_code store_retain(struct store *store, struct nx_err *err);
+
+struct store_stats {
+    struct head_stats head;
+    struct journal_stats journal;
+    uint64_t blocks, block_bytes, block_samples, cache_bytes;
+    uint64_t quarantined_blocks; /* since the start */
+    bool is_writable;
+};
+void store_stats(struct store *store, struct store_stats *out);

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* maintenance.c - what runs behind the writes: flush, merge, retention, verification, spare segments.
+ *
+ * One thread, one job at a time, each with its own time of next run. A job that fails is tried again after 5 s, then
+ * twice as long each time, up to 5 min; its failure is logged once, and its recovery once. The same jobs may be
+ * asked for from outside (store_flush, store_merge, store_retain): a mutex keeps them apart.
+ */
+#include "narthex/base/log.h"
+#include "narthex/base/metrics.h"
+
+#include "store_internal.h"
+
+#include <stddef.h>
+
+#define MS_NS            UINT64_C(1000000)
+#define SECOND_NS        UINT64_C(1000000000)
+#define TICK_NS          (250 * MS_NS)
+#define SPARE_PACE_NS    (20 * MS_NS) /* chosen: 4 MiB each: 200 MB/s at most */
+#define SPARE_CHECK_NS   (1 * SECOND_NS)
+#define MERGE_CHECK_NS   (30 * SECOND_NS)
+#define RETAIN_CHECK_NS  (60 * SECOND_NS)
+#define VERIFY_PACE_NS   (1 * SECOND_NS) /* chosen: one index a second leaves the disk to queries */
+#define VERIFY_CHECK_NS  (60 * SECOND_NS)
+#define BACKOFF_MIN_NS   (5 * SECOND_NS)
+#define BACKOFF_MAX_NS   (300 * SECOND_NS)
+#define FLUSH_PER_SERIES 60u /* samples a series: 15 minutes at 15 s */
+
+static uint64_t now_ns(void)
+{
+    return clock_mono_ns(clock_real());
+}
+
+/* ---- the jobs ---- */
+
+static nx_code flush_locked(struct store *store, struct flush_result *out, struct nx_err *err)
+    NX_REQUIRES(store->maintain)
+{
+    struct flush_parts parts = {
+        .io = store->options.io,
+        .head = store->head,
+        .journal = store->journal,
+        .committer = store->committer,
+        .blocks = store->blocks,
+        .views = &store->views,
+        .flushed_commit = &store->flushed_commit,
+        .is_stopping = &store->is_stopping,
+    };
+    uint64_t begun_ns = now_ns();
+    nx_code code = flush_run(&parts, out, err);
+    if (code == NX_OK)
+        store->last_flush_ns = clock_mono_ns(store->options.clock);
+    if (code != NX_OK || out->has_block) {
+        metrics_add_at(METRIC_FLUSHES, code == NX_OK ? 0 : 1, 1);
+        metrics_observe(METRIC_FLUSH_SECONDS, (double)(now_ns() - begun_ns) / 1e9);
+    }
+    return code;
+}
+
+nx_code store_flush(struct store *store, struct nx_err *err)
+{
+    struct flush_result result;
+    mutex_lock(&store->maintain);
+    nx_code code = flush_locked(store, &result, err);
+    mutex_unlock(&store->maintain);
+    return code;
+}
+
+static nx_code merge_once(struct store *store, bool force, bool *out_worked,
+                          struct merge_result *out, struct nx_err *err)
+{
+    *out_worked = false;
+    mutex_lock(&store->maintain);
+    nx_code code = merge_run(store->blocks, clock_wall_ms(store->options.clock), force,
+                             &store->is_stopping, out_worked, out, err);
+    mutex_unlock(&store->maintain);
+    if (code == NX_OK && *out_worked)
+        metrics_add(METRIC_MERGE_DUPLICATES, out->duplicates);
+    if (code != NX_E_CANCELLED && (code != NX_OK || *out_worked))
+        metrics_add_at(METRIC_MERGES, code == NX_OK ? 0 : 1, 1);
+    return code;
+}
+
+nx_code store_merge(struct store *store, bool force, struct nx_err *err)
+{
+    bool has_worked = true;
+    while (has_worked) {
+        struct merge_result result;
+        nx_code code = merge_once(store, force, &has_worked, &result, err);
+        if (code != NX_OK)
+            return code;
+    }
+    return NX_OK;
+}
+
+nx_code store_retain(struct store *store, struct nx_err *err)
+{
+    unsigned by_age = 0;
+    unsigned by_size = 0;
+    nx_code code = NX_OK;
+    mutex_lock(&store->maintain);
+    if (store->options.retention_ms > 0)
+        code = retention_run(store->blocks, clock_wall_ms(store->options.clock),
+                             store->options.retention_ms, &by_age, err);
+    if (code == NX_OK && store->options.retention_bytes > 0)
+        code = retention_run_bytes(store->blocks, store->options.retention_bytes, &by_size, err);
+    block_list_sweep(store->blocks);
+    mutex_unlock(&store->maintain);
+    metrics_add(METRIC_BLOCKS_RETIRED, by_age + by_size);
+    return code;
+}
+
+/* ---- the thread ---- */
+
+static bool is_stopping(const struct store *store)
+{
+    return atomic_load_explicit(&store->is_stopping, memory_order_acquire);
+}
+
+/* Logs when a job begins to fail and when it works again; sets its next run. */
+static void job_done(struct job *job, const char *area, nx_code code, const struct nx_err *err,
+                     uint64_t again_ns)
+{
+    if (code == NX_OK) {
+        if (job->backoff_ns > 0)
+            log_info(area, "works again");
+        job->backoff_ns = 0;
+        job->next_ns = now_ns() + again_ns;
+        return;
+    }
+    if (job->backoff_ns == 0)
+        log_error(area, "failed, will be tried again", LOG_STR("code", nx_code_name(code)),
+                  LOG_STR("reason", err->msg));
+    job->backoff_ns = job->backoff_ns == 0 ? BACKOFF_MIN_NS : job->backoff_ns * 2;
+    if (job->backoff_ns > BACKOFF_MAX_NS)
+        job->backoff_ns = BACKOFF_MAX_NS;
+    job->next_ns = now_ns() + job->backoff_ns;
+}
+
+static void run_spare(struct store *store)
+{
+    struct nx_err err;
+    bool has_worked = false;
+    nx_code code = journal_prepare_spare(store->journal, &has_worked, &err);
+    job_done(&store->jobs.spare, "journal", code, &err,
+             has_worked ? SPARE_PACE_NS : SPARE_CHECK_NS);
+}
+
+static bool flush_is_due(struct store *store)
+{
+    struct head_stats head;
+    struct journal_stats journal;
+    head_stats(store->head, &head);
+    journal_stats(store->journal, &journal);
+    uint64_t samples_max = FLUSH_PER_SERIES * head.series;
+    if (samples_max < store->options.flush_samples_min)
+        samples_max = store->options.flush_samples_min;
+    if (journal.samples_live > samples_max)
+        return true;
+    mutex_lock(&store->maintain);
+    uint64_t since_ns = clock_mono_ns(store->options.clock) - store->last_flush_ns;
+    mutex_unlock(&store->maintain);
+    return head.unflushed_samples > 0 &&
+           since_ns >= (uint64_t)store->options.flush_interval_ms * MS_NS;
+}
+
+static void run_flush(struct store *store)
+{
+    if (!flush_is_due(store)) {
+        store->jobs.flush.next_ns = now_ns() + SECOND_NS;
+        return;
+    }
+    struct nx_err err;
+    struct flush_result result;
+    uint64_t begun_ns = now_ns();
+    mutex_lock(&store->maintain);
+    nx_code code = flush_locked(store, &result, &err);
+    mutex_unlock(&store->maintain);
+    job_done(&store->jobs.flush, "flush", code, &err, SECOND_NS);
+    if (code == NX_OK && result.has_block) {
+        log_info("flush", "block written", LOG_UINT("series", result.series),
+                 LOG_UINT("samples", result.samples),
+                 LOG_UINT("duration_ms", (now_ns() - begun_ns) / MS_NS));
+        store->jobs.merge.next_ns = now_ns();
+    }
+}
+
+static void run_merge(struct store *store)
+{
+    struct nx_err err;
+    struct merge_result result;
+    bool has_worked;
+    uint64_t begun_ns = now_ns();
+    nx_code code = merge_once(store, false, &has_worked, &result, &err);
+    if (code == NX_E_CANCELLED)
+        return;
+    job_done(&store->jobs.merge, "merge", code, &err, has_worked ? 0 : MERGE_CHECK_NS);
+    if (code == NX_OK && has_worked)
+        log_info("merge", "blocks merged", LOG_UINT("sources", result.sources),
+                 LOG_UINT("outputs", result.outputs), LOG_UINT("samples", result.samples),
+                 LOG_UINT("duplicates", result.duplicates), LOG_UINT("bytes_in", result.bytes_in),
+                 LOG_UINT("bytes_out", result.bytes_out),
+                 LOG_UINT("duration_ms", (now_ns() - begun_ns) / MS_NS));
+}
+
+static void run_retain(struct store *store)
+{
+    struct nx_err err;
+    nx_code code = store_retain(store, &err);
+    job_done(&store->jobs.retain, "retention", code, &err, RETAIN_CHECK_NS);
+}
+
+/* Newest first, one index that was not verified yet a run; a damaged block goes aside. */
+static void run_verify(struct store *store)
+{
+    struct block_snapshot snapshot;
+    struct nx_err err = {.code = NX_OK};
+    nx_code code = NX_OK;
+    bool is_paced = false;
+    block_list_snapshot(store->blocks, INT64_MIN, INT64_MAX, &snapshot);
+    for (size_t i = snapshot.count; i-- > 0 && !is_paced && !is_stopping(store);) {
+        struct block *block = snapshot.blocks[i];
+        uint64_t begun_ns = now_ns();
+        struct nx_err reason;
+        nx_code verified = block_verify(block, &reason);
+        is_paced = now_ns() - begun_ns > MS_NS;
+        if (verified == NX_E_CORRUPT) {
+            log_error("store", "block is damaged and set aside in quarantine/",
+                      LOG_STR("block", block_meta(block)->ulid), LOG_STR("reason", reason.msg));
+            struct nx_err ignored;
+            nx_ignore(block_list_quarantine(store->blocks, block, reason.msg, &ignored));
+        } else if (verified != NX_OK) {
+            code = verified;
+            err = reason;
+        }
+    }
+    block_snapshot_end(&snapshot);
+    job_done(&store->jobs.verify, "verify", code, &err,
+             is_paced ? VERIFY_PACE_NS : VERIFY_CHECK_NS);
+}
+
+static void run_due_jobs(struct store *store)
+{
+    static const struct {
+        size_t offset;
+        void (*run)(struct store *store);
+    } rows[] = {
+        {offsetof(struct store, jobs.spare), run_spare},
+        {offsetof(struct store, jobs.flush), run_flush},
+        {offsetof(struct store, jobs.merge), run_merge},
+        {offsetof(struct store, jobs.retain), run_retain},
+        {offsetof(struct store, jobs.verify), run_verify},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !is_stopping(store); i++) {
+        const struct job *job =
+            (const struct job *)(const void *)((const char *)store + rows[i].offset);
+        if (now_ns() >= job->next_ns)
+            rows[i].run(store);
+    }
+}
+
+static uint64_t pause_ns(const struct store *store)
+{
+    uint64_t now = now_ns();
+    uint64_t next = store->jobs.spare.next_ns; /* the one job that comes in quick steps */
+    uint64_t left = next > now ? next - now : MS_NS;
+    return left < TICK_NS ? left : TICK_NS;
+}
+
+static void maintenance_run(void *argument)
+{
+    struct store *store = argument;
+    while (!is_stopping(store)) {
+        run_due_jobs(store);
+        mutex_lock(&store->tick_lock);
+        if (!is_stopping(store))
+            cond_wait_for(&store->tick, &store->tick_lock, pause_ns(store));
+        mutex_unlock(&store->tick_lock);
+    }
+}
+
+nx_code maintenance_start(struct store *store, struct nx_err *err)
+{
+    uint64_t now = now_ns();
+    store->jobs.merge.next_ns = now + SECOND_NS;
+    store->jobs.retain.next_ns = now + 2 * SECOND_NS;
+    store->jobs.verify.next_ns = now + SECOND_NS;
+    return thread_start(&store->maintenance, "maintenance", maintenance_run, store, err);
+}
+
+void maintenance_stop(struct store *store)
+{
+    mutex_lock(&store->tick_lock);
+    cond_signal(&store->tick);
+    mutex_unlock(&store->tick_lock);
+    thread_join(&store->maintenance);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * querier.c - the series_source over head and blocks: its table, its warnings, and what happens to a damaged block.
+ *
+ * In       selections, names and values asked for: querier_select.c, querier_labels.c.
+ * Out      struct series_source.
+ * Fails    see the two.
+ */
+#include "narthex/base/assert.h"
+#include "narthex/base/mem.h"
+
+#include "querier_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define WARNING_BYTES_MAX 400
+
+static const struct series_source_ops querier_ops = {
+    .select = querier_select,
+    .label_names = querier_label_names,
+    .label_values = querier_label_values,
+};
+
+struct querier *querier_new(struct head *head, struct block_list *blocks, struct head_views *views)
+{
+    struct querier *querier = nx_calloc(1, sizeof(*querier));
+    querier->source.ops = &querier_ops;
+    querier->head = head;
+    querier->blocks = blocks;
+    querier->views = views;
+    return querier;
+}
+
+void querier_free(struct querier *querier)
+{
+    nx_free(querier);
+}
+
+struct series_source *querier_source(struct querier *querier)
+{
+    return &querier->source;
+}
+
+void querier_warn(struct series_warnings *warnings, struct arena *arena, const char *format, ...)
+{
+    char text[WARNING_BYTES_MAX];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    NX_ASSERT(length >= 0);
+    struct nx_str view = nx_str_from(text);
+    for (size_t i = 0; i < warnings->count; i++)
+        if (nx_str_eq(warnings->texts[i], view))
+            return;
+    if (warnings->count < NX_ARRAY_LEN(warnings->texts))
+        warnings->texts[warnings->count++] = arena_strdup(arena, view);
+}
+
+void querier_drop_block(struct querier *querier, struct block *block,
+                        struct series_warnings *warnings, struct arena *arena,
+                        const struct nx_err *reason)
+{
+    querier_warn(warnings, arena, "block %s is damaged and left out: %s", block_meta(block)->ulid,
+                 reason->msg);
+    if (reason->code != NX_E_CORRUPT)
+        return; /* a disk that does not answer now may answer later */
+    struct nx_err ignored;
+    nx_ignore(block_list_quarantine(querier->blocks, block, reason->msg, &ignored));
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.c - open and close: the lock, the directories, what the last run left, and the threads.
+ *
+ * In       a directory, empty or of an earlier run that ended anyhow
+ * Out      a store that takes writes and answers queries, with every committed sample in it
+ * Fails    NX_E_BUSY (another process), NX_E_INVALID (another format, not a directory), NX_E_IO
+ *
+ * The newest level-0 block names the series that the journal refers to by slot; the journal behind its commit brings
+ * the samples. When that block is damaged it is set aside and the one before it is taken: what only it held is then
+ * missing, and told.
+ */
+#include "narthex/base/assert.h"
+#include "narthex/base/mem.h"
+#include "narthex/base/metrics.h"
+
+#include "store_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STORE_PATH_MAX 4096
+
+static nx_code join_path(char out[STORE_PATH_MAX], const char *dir, const char *name,
+                         struct nx_err *err)
+{
+    int length = snprintf(out, STORE_PATH_MAX, "%s/%s", dir, name);
+    if (length < 0 || length >= STORE_PATH_MAX)
+        return nx_err_set(err, NX_E_INVALID, "the path of the data directory is too long");
+    return NX_OK;
+}
+
+static nx_code prepare_directory(struct store *store, struct nx_err *err)
+{
+    struct stat status;
+    if (stat(store->data_dir, &status) == 0 && !S_ISDIR(status.st_mode))
+        return nx_err_set(err, NX_E_INVALID, "%s is not a directory", store->data_dir);
+    return store->options.io->mkdir(store->options.io, store->data_dir, err);
+}
+
+/* Who holds the lock, by what it wrote into the file; 0 when that is not a number. */
+static uint64_t lock_holder(int fd)
+{
+    char text[32];
+    ssize_t got = pread(fd, text, sizeof(text), 0);
+    uint64_t pid = 0;
+    bool is_number =
+        got > 0 &&
+        nx_str_to_u64(nx_str_trim((struct nx_str){.data = text, .len = (size_t)got}), &pid);
+    return is_number ? pid : 0;
+}
+
+static nx_code take_lock(struct store *store, struct nx_err *err)
+{
+    const struct io *io = store->options.io;
+    char path[STORE_PATH_MAX];
+    nx_code code = join_path(path, store->data_dir, "LOCK", err);
+    if (code == NX_OK)
+        code = io->open(io, path, O_RDWR | O_CREAT, 0666, &store->lock_fd, err);
+    if (code != NX_OK)
+        return code;
+    int failed;
+    do {
+        failed = flock(store->lock_fd, LOCK_EX | LOCK_NB);
+    } while (failed != 0 && errno == EINTR);
+    if (failed != 0 && errno == EWOULDBLOCK)
+        return nx_err_set(err, NX_E_BUSY, "another narthex (pid %" PRIu64 ") holds %s",
+                          lock_holder(store->lock_fd), store->data_dir);
+    if (failed != 0)
+        return nx_err_sys(err, errno, "lock %s", path);
+    char text[32];
+    int length = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    struct nx_err ignored; /* the number is for messages; a full disk must not stop a start */
+    if (io->ftruncate(io, store->lock_fd, 0, &ignored) == NX_OK)
+        nx_ignore(io->pwrite(io, store->lock_fd, text, (size_t)length, 0, &ignored));
+    return NX_OK;
+}
+
+static nx_code open_blocks(struct store *store, struct nx_err *err)
+{
+    struct block_list_options options = {
+        .io = store->options.io,
+        .clock = store->options.clock,
+        .data_dir = store->data_dir,
+        .cache_bytes = (size_t)store->options.cache_bytes,
+    };
+    return block_list_open(&store->blocks, &options, err);
+}
+
+/* ---- series ---- */
+
+struct loading {
+    struct head *head;
+    uint64_t series;
+};
+
+static nx_code load_series(void *context, uint32_t rank, uint32_t slot, struct labels labels,
+                           struct nx_err *err)
+{
+    (void)rank;
+    struct loading *loading = context;
+    if (slot == BLOCK_SLOT_NONE)
+        return nx_err_set(err, NX_E_CORRUPT, "a series of a flushed block has no slot");
+    loading->series++;
+    return head_load_series(loading->head, slot, labels, err);
+}
+
+static nx_code load_block(struct store *store, struct block *block, uint64_t *out_series,
+                          struct nx_err *err)
+{
+    struct head_options options = {.series_max = store->options.series_max};
+    head_free(store->head);
+    store->head = NULL;
+    nx_code code = head_new(&store->head, &options, err);
+    if (code != NX_OK || block == NULL)
+        return code;
+    struct loading loading = {.head = store->head};
+    code = block_verify(block, err);
+    if (code == NX_OK)
+        code = block_each_series(block, load_series, &loading, err);
+    *out_series = loading.series;
+    return code;
+}
+
+/* The head with the series of the newest flush that verifies. */
+static nx_code load_head(struct store *store, struct store_open_result *result, struct nx_err *err)
+{
+    for (;;) {
+        struct block *newest = block_list_newest_flush(store->blocks);
+        result->series_loaded = 0;
+        nx_code code = load_block(store, newest, &result->series_loaded, err);
+        if (code == NX_E_CORRUPT && newest != NULL) {
+            struct nx_err reason = *err;
+            code = block_list_quarantine(store->blocks, newest, reason.msg, err);
+            block_unref(newest);
+            if (code != NX_OK)
+                return code;
+            continue;
+        }
+        block_unref(newest);
+        return code;
+    }
+}
+
+/* The newest commit that a block holds. */
+static uint64_t flushed_commit(struct store *store)
+{
+    uint64_t commit = 0;
+    struct block_snapshot snapshot;
+    block_list_snapshot(store->blocks, INT64_MIN, INT64_MAX, &snapshot);
+    for (size_t i = 0; i < snapshot.count; i++) {
+        if (block_meta(snapshot.blocks[i])->commit_max > commit)
+            commit = block_meta(snapshot.blocks[i])->commit_max;
+    }
+    block_snapshot_end(&snapshot);
+    return commit;
+}
+
+/* ---- samples ---- */
+
+/* The first damage is told; what does not fit is cut. */
+static void tell(struct store_open_result *result, const char *damage)
+{
+    size_t length = strnlen(damage, sizeof(result->damage) - 1);
+    memcpy(result->damage, damage, length);
+    result->damage[length] = '\0';
+}
+
+static nx_code replay_journal(struct store *store, struct store_open_result *result,
+                              struct nx_err *err)
+{
+    char dir[STORE_PATH_MAX];
+    char quarantine[STORE_PATH_MAX];
+    nx_code code = join_path(dir, store->data_dir, "journal", err);
+    if (code == NX_OK)
+        code = join_path(quarantine, store->data_dir, "quarantine", err);
+    if (code != NX_OK)
+        return code;
+    struct journal_options options = {
+        .io = store->options.io,
+        .dir = dir,
+        .segment_bytes = store->options.journal_segment_bytes,
+        .quarantine_dir = quarantine,
+    };
+    code = journal_open(&store->journal, &options, err);
+    if (code != NX_OK)
+        return code;
+    struct journal_visitor visitor = head_journal_visitor;
+    visitor.context = store->head;
+    struct journal_replay_result replayed;
+    code = journal_replay(store->journal, store->flushed_commit, &visitor, &replayed, err);
+    if (code != NX_OK)
+        return code;
+    head_load_finish(store->head);
+    result->journal_samples = replayed.samples;
+    result->journal_commits = replayed.commits;
+    result->has_torn_tail = replayed.has_torn_tail;
+    result->damaged_segments = replayed.damaged_segments;
+    tell(result, replayed.damage);
+    return NX_OK;
+}
+
+static void tell_damage(struct store *store, struct store_open_result *result)
+{
+    struct block_list_stats blocks;
+    struct head_stats head;
+    block_list_stats(store->blocks, &blocks);
+    head_stats(store->head, &head);
+    result->blocks = blocks.blocks;
+    result->quarantined_blocks = (unsigned)blocks.quarantined;
+    result->unknown_samples = head.unknown_samples;
+    if (result->damage[0] == '\0' && blocks.quarantined > 0)
+        tell(result, blocks.damage);
+    if (result->damage[0] == '\0' && head.unknown_samples > 0)
+        snprintf(result->damage, sizeof(result->damage),
+                 "%" PRIu64 " samples of series that nothing defines any more",
+                 head.unknown_samples);
+}
+
+/* ---- open, close ---- */
+
+static nx_code open_stages(struct store *store, struct store_open_result *result,
+                           struct nx_err *err)
+{
+    nx_code code = prepare_directory(store, err);
+    if (code == NX_OK)
+        code = take_lock(store, err);
+    if (code == NX_OK)
+        code = open_blocks(store, err);
+    if (code != NX_OK)
+        return code;
+    uint64_t begun_ns = clock_mono_ns(clock_real());
+    code = load_head(store, result, err);
+    if (code != NX_OK)
+        return code;
+    uint64_t loaded_ns = clock_mono_ns(clock_real());
+    store->flushed_commit = flushed_commit(store);
+    code = replay_journal(store, result, err);
+    if (code != NX_OK)
+        return code;
+    result->load_ms = (loaded_ns - begun_ns) / 1000000;
+    result->replay_ms = (clock_mono_ns(clock_real()) - loaded_ns) / 1000000;
+    tell_damage(store, result);
+    store->last_flush_ns = clock_mono_ns(store->options.clock);
+    store->querier = querier_new(store->head, store->blocks, &store->views);
+    code = committer_start(&store->committer, store->head, store->journal, err);
+    if (code == NX_OK && store->options.is_maintained)
+        code = maintenance_start(store, err);
+    return code;
+}
+
+/* Everything but the flush. Keeps an error that is set already. */
+static nx_code close_parts(struct store *store, nx_code code, struct nx_err *err)
+{
+    querier_free(store->querier);
+    struct nx_err closing;
+    nx_code close_code = journal_close(store->journal, &closing);
+    if (code == NX_OK && close_code != NX_OK) {
+        *err = closing;
+        code = close_code;
+    }
+    block_list_close(store->blocks);
+    head_free(store->head);
+    if (store->lock_fd >= 0)
+        nx_ignore(store->options.io->close(store->options.io, store->lock_fd, &closing));
+    head_views_deinit(&store->views);
+    cond_deinit(&store->tick);
+    mutex_deinit(&store->tick_lock);
+    mutex_deinit(&store->maintain);
+    nx_free(store->data_dir);
+    nx_free(store);
+    return code;
+}
+
+nx_code store_open(struct store **out_store, const struct store_options *options,
+                   struct store_open_result *out_result, struct nx_err *err)
+{
+    struct store *store = nx_calloc(1, sizeof(*store));
+    struct store_open_result result = {0};
+    store->options = *options;
+    store->data_dir = nx_strdup(options->data_dir);
+    store->options.data_dir = store->data_dir;
+    store->lock_fd = -1;
+    mutex_init(&store->maintain, LOCK_RANK_STORE);
+    mutex_init(&store->tick_lock, LOCK_RANK_STORE);
+    cond_init(&store->tick);
+    head_views_init(&store->views);
+    nx_code code = open_stages(store, &result, err);
+    if (code != NX_OK) {
+        atomic_store(&store->is_stopping, true);
+        committer_stop(store->committer);
+        return close_parts(store, code, err);
+    }
+    *out_result = result;
+    *out_store = store;
+    return NX_OK;
+}
+
+nx_code store_close(struct store *store, struct nx_err *err)
+{
+    if (store == NULL)
+        return NX_OK;
+    atomic_store_explicit(&store->is_stopping, true, memory_order_release);
+    maintenance_stop(store);
+    committer_stop(store->committer);
+    store->committer = NULL;
+    nx_code code = store_flush(store, err);
+    return close_parts(store, code, err);
+}
+
+/* ---- facade ---- */
+
+struct series_source *store_source(struct store *store)
+{
+    return querier_source(store->querier);
+}
+
+void store_stats(struct store *store, struct store_stats *out)
+{
+    *out = (struct store_stats){0};
+    head_stats(store->head, &out->head);
+    journal_stats(store->journal, &out->journal);
+    struct block_list_stats blocks;
+    block_list_stats(store->blocks, &blocks);
+    out->blocks = blocks.blocks;
+    out->block_bytes = blocks.bytes;
+    out->block_samples = blocks.samples;
+    out->cache_bytes = blocks.cache_bytes;
+    out->quarantined_blocks = blocks.quarantined;
+    out->is_writable = committer_state(store->committer) == NX_OK;
+}

@@ -1,0 +1,48 @@
+/* store_internal.h - the store's parts, for store.c, store_write.c, maintenance.c and their tests. */
+#pragma once
+
+#include "narthex/block/merge.h"
+#include "narthex/storage/committer.h"
+#include "narthex/storage/flush.h"
+#include "narthex/storage/head_view.h"
+#include "narthex/storage/querier.h"
+#include "narthex/storage/store.h"
+
+#include "narthex/base/thread.h"
+
+#include <stdatomic.h>
+
+/* When a background job runs next, and whether its last run failed: logged when that changes. */
+struct job {
+    uint64_t next_ns;    /* monotonic */
+    uint64_t backoff_ns; /* 0: the last run went well */
+};
+
+struct store {
+    struct store_options options; /* [I] data_dir is ours */
+    char *data_dir;               /* [I] */
+    int lock_fd;                  /* [I] */
+    struct head *head;            /* [I] */
+    struct journal *journal;      /* [I] */
+    struct block_list *blocks;    /* [I] */
+    struct committer *committer;  /* [I] until close */
+    struct querier *querier;      /* [I] */
+    struct head_views views;
+
+    _Atomic bool is_stopping; /* [A] */
+
+    struct nx_mutex maintain; /* one flush, merge or retention at a time */
+    uint64_t flushed_commit;  /* [L:maintain] */
+    uint64_t last_flush_ns;   /* [L:maintain] by the store's clock */
+
+    struct nx_thread maintenance;
+    struct nx_mutex tick_lock;
+    struct nx_cond tick; /* signalled to stop */
+    struct {             /* [T:maintenance] */
+        struct job spare, flush, merge, retain, verify;
+    } jobs;
+};
+
+/* The maintenance thread; nothing to stop when it was not started. */
+NX_NODISCARD nx_code maintenance_start(struct store *store, struct nx_err *err);
+void maintenance_stop(struct store *store);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_write.c - a request's samples into the head and towards the journal.
+ *
+ * In       series of a request, known or with labels
+ * Out      appended, visible, queued for the journal; a promise to call back when that is durable
+ * Fails    NX_E_FULL, NX_E_IO (nothing can be made durable now), NX_E_CANCELLED (stopping): before anything is appended
+ */
+#include "store_internal.h"
+
+#include <stdint.h>
+
+nx_code store_write(struct store *store, struct head_write *writes, size_t count,
+                    struct nx_err *err)
+{
+    if (atomic_load_explicit(&store->is_stopping, memory_order_acquire))
+        return nx_err_set(err, NX_E_CANCELLED, "the store is closing");
+    uint64_t samples = 0;
+    for (size_t i = 0; i < count; i++)
+        samples += writes[i].sample_count;
+    nx_code code = committer_check(store->committer, samples, err);
+    if (code != NX_OK)
+        return code;
+    int64_t now_ms = clock_wall_ms(store->options.clock);
+    int64_t retention_ms = store->options.retention_ms;
+    int64_t min_ms = retention_ms > 0 ? now_ms - retention_ms : INT64_MIN;
+    head_append(store->head, writes, count, min_ms, now_ms + store->options.future_tolerance_ms);
+    return NX_OK;
+}
+
+void store_wait(struct store *store, store_done_fn done, void *context)
+{
+    committer_wait(store->committer, done, context);
+}
