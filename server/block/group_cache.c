@@ -15,9 +15,16 @@
 #include "narthex/base/assert.h"
 #include "narthex/base/hash.h"
 #include "narthex/base/mem.h"
+#include "narthex/base/metrics.h"
 #include "narthex/base/thread.h"
 
 #include <stdatomic.h>
+
+/* Rows of METRIC_GROUP_CACHE. */
+enum {
+    OUTCOME_HIT,
+    OUTCOME_MISS,
+};
 
 #define CACHE_ENTRY_OVERHEAD                                                                       \
  (sizeof(struct group_cache_entry) + 32) /* chain slot and malloc's own */
@@ -164,6 +171,7 @@ struct group_cache_entry *group_cache_get(struct group_cache *cache, uint64_t bl
     mutex_lock(&cache->lock);
     struct group_cache_entry *entry = cache_find(cache, block_id, offset);
     mutex_unlock(&cache->lock);
+    metrics_add_at(METRIC_GROUP_CACHE, entry != NULL ? OUTCOME_HIT : OUTCOME_MISS, 1);
     return entry;
 }
 

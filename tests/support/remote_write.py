@@ -1,0 +1,56 @@
+"""Remote write 1.0 bodies in plain Python: protobuf by hand, snappy as literals (a valid, uncompressed block)."""
+
+import struct
+
+
+def varint(value):
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def field_bytes(number, data):
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def as_bytes(text):
+    return text if isinstance(text, bytes) else text.encode()
+
+
+def label(name, value):
+    return field_bytes(1, as_bytes(name)) + field_bytes(2, as_bytes(value))
+
+
+def sample(time_ms, value):
+    """`value` is a float, or an int of 64 bits with a prefix: ("bits", 0x7ff...)."""
+    bits = struct.pack("<Q", value[1]) if isinstance(value, tuple) else struct.pack("<d", value)
+    return b"\x09" + bits + b"\x10" + varint(time_ms)
+
+
+def series(labels, samples, extra=b""):
+    """`labels`: dict or list of pairs, in the order to be sent; samples: [(time_ms, value), ...]."""
+    pairs = sorted(labels.items()) if isinstance(labels, dict) else labels
+    body = b"".join(field_bytes(1, label(n, v)) for n, v in pairs)
+    body += b"".join(field_bytes(2, sample(t, v)) for t, v in samples)
+    return body + extra
+
+
+def write_request(*all_series, extra=b""):
+    return b"".join(field_bytes(1, s) for s in all_series) + extra
+
+
+def snappy(raw):
+    out = bytearray(varint(len(raw)))
+    for at in range(0, len(raw), 60):
+        piece = raw[at:at + 60]
+        out.append((len(piece) - 1) << 2)
+        out += piece
+    return bytes(out)
+
+
+def body(*all_series, extra=b""):
+    return snappy(write_request(*all_series, extra=extra))
