@@ -264,7 +264,7 @@ static nx_code read_expect(struct script *script, struct script_eval *eval, stru
         return eval->has_matrix ? NX_OK : script_fail(script, "bad range vector", whole);
     }
     enum script_expect_kind kind;
-    struct script_expect *expect;
+    struct script_expect *expect = NULL;
     if (!find_expect_kind(word, &kind))
         return script_fail(script, "unknown expectation", whole);
     nx_code code = add_expect(script, eval, kind, &expect);
