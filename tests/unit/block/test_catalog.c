@@ -6,6 +6,7 @@
 #include "tests/unit/block/block_support.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static struct block_meta make_meta(const char *ulid, uint64_t n)
 {
@@ -218,9 +219,42 @@ static void test_catalog_grows_beyond_its_first_map(void **state)
     temp_dir_free(dir);
 }
 
+#define GOLDEN_PATH   NX_TEST_GOLDEN_DIR "/catalog_v1.mdb"
+#define GOLDEN_BLOCKS 9
+
+/* NARTHEX_GOLDEN_WRITE=1 writes the file anew: only together with a new format version. */
+static void test_golden_catalog_of_format_1(void **state)
+{
+    (void)state;
+    char *dir = temp_dir_new();
+    char *made = path_of(dir, "made.mdb");
+    char *copy = path_of(dir, "copy.mdb");
+    struct nx_buf bytes = {0}, rows = {0}, golden = {0};
+    struct nx_err err;
+    fill(made, GOLDEN_BLOCKS);
+    if (getenv("NARTHEX_GOLDEN_WRITE") != NULL) {
+        assert_int_equal(io_read_file(io_real(), made, 1 << 22, &bytes, &err), NX_OK);
+        assert_int_equal(io_write_file(io_real(), GOLDEN_PATH, nx_buf_bytes(&bytes), &err), NX_OK);
+        nx_buf_reset(&bytes);
+    }
+    /* A copy: an open catalog may be written to. */
+    assert_int_equal(io_read_file(io_real(), GOLDEN_PATH, 1 << 22, &bytes, &err), NX_OK);
+    assert_int_equal(io_write_file(io_real(), copy, nx_buf_bytes(&bytes), &err), NX_OK);
+    assert_int_equal(dump(made, &rows, &err), NX_OK);
+    assert_int_equal(dump(copy, &golden, &err), NX_OK);
+    assert_true(nx_str_eq(nx_buf_str(&rows), nx_buf_str(&golden)));
+    nx_buf_deinit(&bytes);
+    nx_buf_deinit(&rows);
+    nx_buf_deinit(&golden);
+    nx_free(made);
+    nx_free(copy);
+    temp_dir_free(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden_catalog_of_format_1),
         cmocka_unit_test(test_catalog_rows_survive_reopening),
         cmocka_unit_test(test_catalog_flipped_bits_never_give_other_rows),
         cmocka_unit_test(test_catalog_cut_short_is_refused),
