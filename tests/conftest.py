@@ -12,6 +12,15 @@ sys.path.insert(0, str(ROOT / "tests"))
 from support.server import Server  # noqa: E402  (needs the path above)
 
 
+@pytest.fixture(autouse=True)
+def no_server_left():
+    """A test that failed in the middle leaves no process behind; servers of wider fixtures live on."""
+    before = set(Server.running)
+    yield
+    for left in set(Server.running) - before:
+        left.kill()
+
+
 @pytest.fixture
 def server(tmp_path):
     """A running server on a free port with an empty data directory; stopped at the end."""

@@ -55,19 +55,31 @@ static uint64_t lock_holder(int fd)
     return is_number ? pid : 0;
 }
 
+static int flock_try(int fd)
+{
+    int failed;
+    do {
+        failed = flock(fd, LOCK_EX | LOCK_NB);
+    } while (failed != 0 && errno == EINTR);
+    return failed;
+}
+
+/* Locks the directory and the file LOCK in it: a file that somebody deletes would lock nothing any more. The file tells
+ * who holds it. */
 static nx_code take_lock(struct store *store, struct nx_err *err)
 {
     const struct io *io = store->options.io;
     char path[STORE_PATH_MAX];
     nx_code code = join_path(path, store->data_dir, "LOCK", err);
     if (code == NX_OK)
+        code = io->open(io, store->data_dir, O_RDONLY | O_DIRECTORY, 0, &store->lock_dir_fd, err);
+    if (code == NX_OK)
         code = io->open(io, path, O_RDWR | O_CREAT, 0666, &store->lock_fd, err);
     if (code != NX_OK)
         return code;
-    int failed;
-    do {
-        failed = flock(store->lock_fd, LOCK_EX | LOCK_NB);
-    } while (failed != 0 && errno == EINTR);
+    int failed = flock_try(store->lock_dir_fd);
+    if (failed == 0)
+        failed = flock_try(store->lock_fd);
     if (failed != 0 && errno == EWOULDBLOCK)
         return nx_err_set(err, NX_E_BUSY, "another narthex (pid %" PRIu64 ") holds %s",
                           lock_holder(store->lock_fd), store->data_dir);
@@ -268,6 +280,8 @@ static nx_code close_parts(struct store *store, nx_code code, struct nx_err *err
     head_free(store->head);
     if (store->lock_fd >= 0)
         nx_ignore(store->options.io->close(store->options.io, store->lock_fd, &closing));
+    if (store->lock_dir_fd >= 0)
+        nx_ignore(store->options.io->close(store->options.io, store->lock_dir_fd, &closing));
     head_views_deinit(&store->views);
     cond_deinit(&store->tick);
     mutex_deinit(&store->tick_lock);
@@ -286,6 +300,7 @@ nx_code store_open(struct store **out_store, const struct store_options *options
     store->data_dir = nx_strdup(options->data_dir);
     store->options.data_dir = store->data_dir;
     store->lock_fd = -1;
+    store->lock_dir_fd = -1;
     mutex_init(&store->maintain, LOCK_RANK_STORE);
     mutex_init(&store->tick_lock, LOCK_RANK_STORE);
     cond_init(&store->tick);

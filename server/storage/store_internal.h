@@ -22,6 +22,7 @@ struct store {
     struct store_options options; /* [I] data_dir is ours */
     char *data_dir;               /* [I] */
     int lock_fd;                  /* [I] */
+    int lock_dir_fd;              /* [I] */
     struct head *head;            /* [I] */
     struct journal *journal;      /* [I] */
     struct block_list *blocks;    /* [I] */

@@ -65,6 +65,12 @@ def test_a_second_process_on_the_same_directory_is_refused(server):
     assert str(server.process.pid) in result.stderr
 
 
+def test_a_deleted_lock_file_lets_no_second_process_in(server):
+    (server.data / "LOCK").unlink()
+    result = run("--web.listen-address=127.0.0.1:0", f"--storage.path={server.data}")
+    assert result.returncode == 2 and "another narthex" in result.stderr
+
+
 def test_the_config_file_is_read_and_its_errors_have_a_place(tmp_path):
     good = tmp_path / "good.yml"
     good.write_text("global:\n  evaluation_interval: 30s\nstorage:\n  tsdb:\n    retention:\n      time: 30d\n")

@@ -19,6 +19,7 @@ from support.server import ROOT, Server
 FLAGS = ("--storage.flush-interval=1s", "--storage.flush-samples=2000", "--storage.journal-segment-size=1MB")
 SERIES = 40
 MINUTE_MS = 60_000
+DAYS_BACK = 60  # room for a long campaign, a minute of sample time a request
 
 
 def crash_points():
@@ -41,7 +42,7 @@ class Load:
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self.write_all, args=(w,), daemon=True) for w in range(writers)]
         # Whole days in the past, so that partitions and days are complete and get merged.
-        self.next_ms = [int(time.time() * 1000) // MINUTE_MS * MINUTE_MS - 3 * 86_400_000 for _ in range(writers)]
+        self.next_ms = [int(time.time() * 1000) // MINUTE_MS * MINUTE_MS - DAYS_BACK * 86_400_000 for _ in range(writers)]
 
     def start(self):
         for thread in self.threads:
@@ -111,7 +112,7 @@ def test_kill_at_random_moments(tmp_path, is_long):
     moments = random.Random(seed)
     server = Server(tmp_path / "data", *FLAGS)
     load, verified = None, 0
-    for _ in range(60 if is_long else 6):
+    for _ in range(25 if is_long else 6):
         server.start()
         if load is not None:
             verified = load.verify()

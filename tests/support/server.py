@@ -24,6 +24,8 @@ def free_port():
 
 
 class Server:
+    running = set()  # of this process: what tests have started and not ended
+
     def __init__(self, data, *flags, env=None, port=None):
         self.data = pathlib.Path(data)
         self.flags = list(flags)
@@ -49,6 +51,7 @@ class Server:
             self.process = subprocess.Popen(
                 [narthex_bin(), f"--storage.path={self.data}", f"--web.listen-address=127.0.0.1:{self.port}", *self.flags],
                 stdout=log, stderr=log, env=self.env)
+        Server.running.add(self)
         return self
 
     def start(self, timeout_s=60):
@@ -72,12 +75,15 @@ class Server:
     def stop(self, timeout_s=60):
         """SIGTERM; returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_s)
+        status = self.process.wait(timeout_s)
+        Server.running.discard(self)
+        return status
 
     def kill(self):
         """kill -9."""
         self.process.kill()
         self.process.wait()
+        Server.running.discard(self)
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""

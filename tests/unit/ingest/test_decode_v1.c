@@ -217,6 +217,58 @@ static void test_decode_protobuf_is_bounded_in_memory(void **state)
     nx_buf_deinit(&raw);
 }
 
+static void test_decode_v1_counts_series_without_samples(void **state)
+{
+    (void)state;
+    struct write_batch batch;
+    struct nx_buf raw = {0};
+    for (unsigned i = 0; i < 100; i++)
+        nx_buf_append(&raw, "\x0a\x00", 2);
+    write_batch_init(&batch, 0);
+    assert_int_equal(decode_v1(nx_buf_bytes(&raw), 100, &batch), NX_OK);
+    assert_int_equal(batch.series_count, 100);
+    write_batch_reset(&batch);
+    assert_int_equal(decode_v1(nx_buf_bytes(&raw), 99, &batch), NX_E_LIMIT);
+    write_batch_deinit(&batch);
+    nx_buf_deinit(&raw);
+}
+
+static void test_decode_v1_stops_inside_a_series_of_too_many_samples(void **state)
+{
+    (void)state;
+    struct write_batch batch;
+    struct nx_buf raw = {0};
+    nx_buf_append(&raw, "\x0a\x64", 2); /* one series of 100 bytes: 50 samples of zero */
+    for (unsigned i = 0; i < 50; i++)
+        nx_buf_append(&raw, "\x12\x00", 2);
+    write_batch_init(&batch, 0);
+    assert_int_equal(decode_v1(nx_buf_bytes(&raw), 10, &batch), NX_E_LIMIT);
+    assert_int_equal(batch.sample_count, 11);
+    write_batch_deinit(&batch);
+    nx_buf_deinit(&raw);
+}
+
+static void test_write_batch_trim_keeps_only_arrays_of_usual_size(void **state)
+{
+    (void)state;
+    struct write_batch batch;
+    write_batch_init(&batch, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        write_batch_push_series(&batch);
+    write_batch_trim(&batch);
+    assert_true(batch.series_cap >= 1000);
+    for (unsigned i = 0; i < WRITE_BATCH_SERIES_KEPT + 1; i++)
+        write_batch_push_series(&batch);
+    for (unsigned i = 0; i < WRITE_BATCH_SAMPLES_KEPT + 1; i++)
+        write_batch_push_sample(&batch, 1, 1.0);
+    write_batch_reset(&batch);
+    write_batch_trim(&batch);
+    assert_int_equal(batch.series_cap, 0);
+    assert_int_equal(batch.sample_cap, 0);
+    assert_non_null(write_batch_push_series(&batch));
+    write_batch_deinit(&batch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +277,9 @@ int main(void)
         cmocka_unit_test(test_decode_v1_declines_what_it_does_not_know),
         cmocka_unit_test(test_decode_v1_agrees_with_protobuf_c_on_damaged_bytes),
         cmocka_unit_test(test_decode_protobuf_is_bounded_in_memory),
+        cmocka_unit_test(test_decode_v1_counts_series_without_samples),
+        cmocka_unit_test(test_decode_v1_stops_inside_a_series_of_too_many_samples),
+        cmocka_unit_test(test_write_batch_trim_keeps_only_arrays_of_usual_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
