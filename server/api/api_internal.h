@@ -29,8 +29,8 @@ struct api {
     struct worker_pool *query_pool;   /* [I] */
     struct store *store;              /* [I] once state is API_READY */
     struct ingest *ingest;            /* [I] once state is API_READY */
-    _Atomic unsigned jobs;             /* [A] relaxed: running or waiting in the query pool */
-    struct api_seen seen;              /* [T: whoever renders /metrics, under the metrics lock] */
+    _Atomic unsigned jobs;            /* [A] relaxed: running or waiting in the query pool */
+    struct api_seen seen;             /* [T: whoever renders /metrics, under the metrics lock] */
     _Atomic int state;                /* [A] release on store, acquire on load: enum api_state */
 };
 
@@ -74,7 +74,8 @@ struct api_job {
 void api_job_submit(struct api *api, struct http_request *request, api_job_fn run);
 /* For work that is not a query but has a query's limits: NX_E_CANCELLED when the client left, NX_E_TIMEOUT after
  * --query.timeout since receipt, NX_E_LIMIT when the answer so far exceeds --query.max-memory. */
-NX_NODISCARD nx_code api_job_check(const struct api_job *job, size_t answer_bytes, struct nx_err *err);
+NX_NODISCARD nx_code api_job_check(const struct api_job *job, size_t answer_bytes,
+                                   struct nx_err *err);
 
 /* ---- api_errors.c ---- */
 

@@ -23,7 +23,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-
 #define METRICS_HOOKS_MAX 16
 
 enum metric_kind {

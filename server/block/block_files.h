@@ -11,15 +11,17 @@ struct sum_file {
     int fd;              /* -1: closed */
     uint8_t *buffer;     /* FILE_SUM_BYTES */
     size_t fill;
-    uint64_t written;    /* bytes handed to the kernel */
+    uint64_t written; /* bytes handed to the kernel */
     uint64_t unsynced;
-    struct nx_buf sums;  /* uint64_t per MiB written */
+    struct nx_buf sums; /* uint64_t per MiB written */
 };
 
 /* Creates the file; it must not exist. */
-NX_NODISCARD nx_code sum_file_create(struct sum_file *file, const struct io *io, const char *path, struct nx_err *err);
+NX_NODISCARD nx_code sum_file_create(struct sum_file *file, const struct io *io, const char *path,
+                                     struct nx_err *err);
 uint64_t sum_file_offset(const struct sum_file *file); /* where the next byte will lie */
-NX_NODISCARD nx_code sum_file_write(struct sum_file *file, struct nx_bytes bytes, struct nx_err *err);
+NX_NODISCARD nx_code sum_file_write(struct sum_file *file, struct nx_bytes bytes,
+                                    struct nx_err *err);
 /* The last bytes, fdatasync, close. sums are complete. */
 NX_NODISCARD nx_code sum_file_finish(struct sum_file *file, struct nx_err *err);
 void sum_file_deinit(struct sum_file *file); /* safe on a zeroed struct and twice */
@@ -27,15 +29,15 @@ void sum_file_deinit(struct sum_file *file); /* safe on a zeroed struct and twic
 uint64_t sum_count(uint64_t file_bytes); /* checksums that a file of this size has */
 
 /* Appends the checksums of an existing file to `out`. */
-NX_NODISCARD nx_code file_sums_read(const struct io *io, int fd, uint64_t file_bytes, struct nx_buf *out,
-                                    struct nx_err *err);
+NX_NODISCARD nx_code file_sums_read(const struct io *io, int fd, uint64_t file_bytes,
+                                    struct nx_buf *out, struct nx_err *err);
 /* NX_E_CORRUPT when one differs from `sums` (sum_count of them) or the file is not file_bytes long. */
-NX_NODISCARD nx_code file_sums_verify(const struct io *io, int fd, uint64_t file_bytes, const uint64_t *sums,
-                                      struct nx_err *err);
+NX_NODISCARD nx_code file_sums_verify(const struct io *io, int fd, uint64_t file_bytes,
+                                      const uint64_t *sums, struct nx_err *err);
 
 /* Exactly `bytes` at `offset`. NX_E_CORRUPT when the file ends before. */
-NX_NODISCARD nx_code file_read_at(const struct io *io, int fd, uint64_t offset, void *out, size_t bytes,
-                                  struct nx_err *err);
+NX_NODISCARD nx_code file_read_at(const struct io *io, int fd, uint64_t offset, void *out,
+                                  size_t bytes, struct nx_err *err);
 
 /* "<dir>/<name>" as a NUL-terminated string in `out`, which is emptied first. Returns its text. */
 const char *path_join(struct nx_buf *out, const char *dir, const char *name);

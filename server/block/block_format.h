@@ -13,11 +13,12 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are read in plac
 
 #define BLOCK_FORMAT_VERSION 1u
 
-#define BLOCK_INDEX_NAME  "index.mdb"
-#define BLOCK_CHUNKS_NAME "chunks.nxc"
-#define BLOCK_META_NAME   "block.meta"
+#define BLOCK_INDEX_NAME     "index.mdb"
+#define BLOCK_CHUNKS_NAME    "chunks.nxc"
+#define BLOCK_META_NAME      "block.meta"
 
-#define FILE_SUM_BYTES ((uint64_t)1 << 20) /* one checksum of block.meta covers this much of a file */
+#define FILE_SUM_BYTES                                                                             \
+ ((uint64_t)1 << 20) /* one checksum of block.meta covers this much of a file */
 
 static inline uint16_t load_u16(const uint8_t *at)
 {

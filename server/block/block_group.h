@@ -15,13 +15,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GROUP_MAGIC          UINT32_C(0x3147584e) /* "NXG1" */
-#define GROUP_HEADER_BYTES   32u
-#define GROUP_RAW_BYTES_CUT  (64u << 10)  /* measured: larger groups gain 1 to 2 % and cost cold reads */
-#define GROUP_RAW_BYTES_MAX  (1u << 20)   /* cut + the largest chunk + directory, with a wide margin */
-#define GROUP_CHUNKS_CUT     4096u        /* constant series: the directory is most of the group */
-#define GROUP_CHUNKS_MAX     8192u
-#define VECTOR_GROUP_TIMES_CUT 8192u      /* 64 KB decoded */
+#define GROUP_MAGIC        UINT32_C(0x3147584e) /* "NXG1" */
+#define GROUP_HEADER_BYTES 32u
+#define GROUP_RAW_BYTES_CUT                                                                        \
+ (64u << 10) /* measured: larger groups gain 1 to 2 % and cost cold reads */
+#define GROUP_RAW_BYTES_MAX    (1u << 20) /* cut + the largest chunk + directory, with a wide margin */
+#define GROUP_CHUNKS_CUT       4096u      /* constant series: the directory is most of the group */
+#define GROUP_CHUNKS_MAX       8192u
+#define VECTOR_GROUP_TIMES_CUT 8192u /* 64 KB decoded */
 #define VECTOR_GROUP_TIMES_MAX (VECTOR_GROUP_TIMES_CUT + 4096u)
 #define VECTOR_GROUP_BYTES_CUT (64u << 10)
 
@@ -38,8 +39,9 @@ void group_pack(enum group_kind kind, uint32_t first, struct nx_bytes raw, int z
                 uint64_t file_offset, struct nx_buf *out);
 
 /* The inverse. *out_raw is a view of `stored` or of `scratch`. NX_E_CORRUPT. */
-NX_NODISCARD nx_code group_unpack(struct nx_bytes stored, uint64_t file_offset, enum group_kind kind,
-                                  uint32_t first, struct nx_buf *scratch, struct nx_bytes *out_raw);
+NX_NODISCARD nx_code group_unpack(struct nx_bytes stored, uint64_t file_offset,
+                                  enum group_kind kind, uint32_t first, struct nx_buf *scratch,
+                                  struct nx_bytes *out_raw);
 
 /* ---- chunk groups ---- */
 
@@ -56,7 +58,8 @@ struct chunk_group {
     int64_t base_ms;
     uint32_t chunk_count;
     uint32_t byte_count;
-    struct group_chunk chunks[]; /* chunk_count + 1: the last holds only the end offset; the bytes follow */
+    struct group_chunk
+        chunks[]; /* chunk_count + 1: the last holds only the end offset; the bytes follow */
 };
 
 /* NX_E_CORRUPT unless ranks ascend from `first_rank` to exactly `last_rank`. *out_group is nx_alloc'd. */
@@ -66,19 +69,21 @@ NX_NODISCARD nx_code chunk_group_parse(struct nx_bytes raw, uint32_t first_rank,
 uint32_t chunk_group_find(const struct chunk_group *group, uint32_t rank);
 struct nx_bytes chunk_group_bytes(const struct chunk_group *group, uint32_t index);
 /* Whether the chunk may have samples in the range, and whether all of it surely lies inside. */
-bool chunk_group_may_overlap(const struct chunk_group *group, uint32_t index, int64_t min_ms, int64_t max_ms);
-bool chunk_group_is_inside(const struct chunk_group *group, uint32_t index, int64_t min_ms, int64_t max_ms);
+bool chunk_group_may_overlap(const struct chunk_group *group, uint32_t index, int64_t min_ms,
+                             int64_t max_ms);
+bool chunk_group_is_inside(const struct chunk_group *group, uint32_t index, int64_t min_ms,
+                           int64_t max_ms);
 
 struct group_builder {
     struct group_builder_chunk *chunks;
     uint32_t count, cap;
-    struct nx_buf bytes;   /* chunk bytes */
-    struct nx_buf raw;     /* scratch of the last finish */
+    struct nx_buf bytes; /* chunk bytes */
+    struct nx_buf raw;   /* scratch of the last finish */
     int64_t min_ms, max_ms;
 };
 void group_builder_deinit(struct group_builder *builder);
-void group_builder_add(struct group_builder *builder, uint32_t rank, uint32_t vector, int64_t first_ms,
-                       int64_t last_ms, struct nx_bytes chunk);
+void group_builder_add(struct group_builder *builder, uint32_t rank, uint32_t vector,
+                       int64_t first_ms, int64_t last_ms, struct nx_bytes chunk);
 uint32_t group_builder_first_rank(const struct group_builder *builder);
 uint32_t group_builder_last_rank(const struct group_builder *builder);
 size_t group_builder_size(const struct group_builder *builder); /* estimate of the raw size */
@@ -96,7 +101,8 @@ struct vector_group {
 NX_NODISCARD nx_code vector_group_parse(struct nx_bytes raw, uint32_t first, uint32_t count,
                                         struct vector_group **out_group, size_t *out_bytes);
 /* Times of vector `number`, which lies in the group (asserted). */
-const int64_t *vector_group_times(const struct vector_group *group, uint32_t number, uint32_t *out_count);
+const int64_t *vector_group_times(const struct vector_group *group, uint32_t number,
+                                  uint32_t *out_count);
 
 struct vector_builder {
     struct nx_buf counts, lengths; /* varints */

@@ -35,15 +35,17 @@ void index_builder_add_group(struct index_builder *builder, const struct index_g
 void index_builder_add_vectors(struct index_builder *builder, const struct index_vector_row *row);
 uint32_t index_builder_series_count(const struct index_builder *builder);
 /* Writes the file (not synced). The builder is used up. NX_E_IO, NX_E_FULL. */
-NX_NODISCARD nx_code index_builder_write(struct index_builder *builder, const char *path, struct nx_err *err);
+NX_NODISCARD nx_code index_builder_write(struct index_builder *builder, const char *path,
+                                         struct nx_err *err);
 
 /* ---- read ---- */
 
 struct block_index;
 /* `path` has been verified against its checksums. Immutable from then on: any number of threads. All texts that it
  * hands out lie in the map and live as long as the index. NX_E_CORRUPT, NX_E_IO. */
-NX_NODISCARD nx_code block_index_open(struct block_index **out_index, const char *path, uint64_t file_bytes,
-                                      uint64_t series_count, struct nx_err *err);
+NX_NODISCARD nx_code block_index_open(struct block_index **out_index, const char *path,
+                                      uint64_t file_bytes, uint64_t series_count,
+                                      struct nx_err *err);
 void block_index_close(struct block_index *index); /* NULL is fine */
 
 struct index_name {
@@ -54,26 +56,34 @@ uint32_t block_index_series_count(const struct block_index *index);
 uint32_t block_index_pair_count(const struct block_index *index);
 /* All names, sorted. */
 const struct index_name *block_index_names(const struct block_index *index, uint32_t *out_count);
-const struct index_name *block_index_name_find(const struct block_index *index, struct nx_str text); /* NULL: absent */
+const struct index_name *block_index_name_find(const struct block_index *index,
+                                               struct nx_str text); /* NULL: absent */
 const struct index_name *block_index_name_of(const struct block_index *index, uint32_t pair);
 
-NX_NODISCARD nx_code block_index_value(const struct block_index *index, uint32_t pair, struct nx_str *out_text);
+NX_NODISCARD nx_code block_index_value(const struct block_index *index, uint32_t pair,
+                                       struct nx_str *out_text);
 /* The first pair of the name whose value is not below `value`; end_pair when there is none. */
-NX_NODISCARD nx_code block_index_lower_bound(const struct block_index *index, const struct index_name *name,
-                                             struct nx_str value, uint32_t *out_pair);
+NX_NODISCARD nx_code block_index_lower_bound(const struct block_index *index,
+                                             const struct index_name *name, struct nx_str value,
+                                             uint32_t *out_pair);
 /* ORs the ranks of the series with this pair into `set`. */
-NX_NODISCARD nx_code block_index_postings(const struct block_index *index, uint32_t pair, struct postings *set);
-NX_NODISCARD nx_code block_index_postings_count(const struct block_index *index, uint32_t pair, uint64_t *out_count);
+NX_NODISCARD nx_code block_index_postings(const struct block_index *index, uint32_t pair,
+                                          struct postings *set);
+NX_NODISCARD nx_code block_index_postings_count(const struct block_index *index, uint32_t pair,
+                                                uint64_t *out_count);
 
 /* The series page that holds `rank`. */
 NX_NODISCARD nx_code block_index_series_page(const struct block_index *index, uint32_t rank,
                                              struct nx_bytes *out_page);
 
 uint32_t block_index_group_count(const struct block_index *index);
-void block_index_group(const struct block_index *index, uint32_t i, struct index_group_row *out_row);
+void block_index_group(const struct block_index *index, uint32_t i,
+                       struct index_group_row *out_row);
 /* The first group whose last rank is not below `rank`; the count when there is none. */
 uint32_t block_index_group_find(const struct block_index *index, uint32_t rank);
 uint32_t block_index_vectors_count(const struct block_index *index);
-void block_index_vectors(const struct block_index *index, uint32_t i, struct index_vector_row *out_row);
+void block_index_vectors(const struct block_index *index, uint32_t i,
+                         struct index_vector_row *out_row);
 /* The vector group that holds vector number `vector`. NX_E_CORRUPT when none does. */
-NX_NODISCARD nx_code block_index_vectors_find(const struct block_index *index, uint32_t vector, uint32_t *out_i);
+NX_NODISCARD nx_code block_index_vectors_find(const struct block_index *index, uint32_t vector,
+                                              uint32_t *out_i);

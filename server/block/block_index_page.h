@@ -11,17 +11,17 @@
 #include "narthex/base/err.h"
 #include "narthex/codec/varint.h"
 
-#include <stdint.h>
-
 #include "block_format.h"
 
+#include <stdint.h>
+
 /* LMDB puts a value above 2 KB on pages of its own, behind a header of 16 bytes: 4096k - 16 wastes nothing. */
-#define INDEX_PAGE_BYTES       4080u
-#define INDEX_BLOB_PAGE_BYTES  16368u
-#define INDEX_PAGE_HEADER      8u
-#define INDEX_PAGE_COUNT_MAX   UINT16_MAX
-#define INDEX_PAGE_WIDE_BYTES  UINT16_MAX /* a blob page longer than this has offsets of 32 bits */
-#define INDEX_PAGE_FLAG_SLOTS  1u
+#define INDEX_PAGE_BYTES      4080u
+#define INDEX_BLOB_PAGE_BYTES 16368u
+#define INDEX_PAGE_HEADER     8u
+#define INDEX_PAGE_COUNT_MAX  UINT16_MAX
+#define INDEX_PAGE_WIDE_BYTES UINT16_MAX /* a blob page longer than this has offsets of 32 bits */
+#define INDEX_PAGE_FLAG_SLOTS 1u
 
 struct index_page_head {
     uint32_t first;
@@ -38,8 +38,8 @@ NX_NODISCARD nx_code blob_page_get(struct nx_bytes page, uint32_t i, struct nx_b
 
 struct blob_page_builder {
     struct nx_buf bytes;
-    struct nx_buf page;     /* scratch of the last finish */
-    uint32_t *ends;         /* of each blob in bytes */
+    struct nx_buf page; /* scratch of the last finish */
+    uint32_t *ends;     /* of each blob in bytes */
     uint32_t cap;
     uint32_t first, count;
 };
@@ -47,7 +47,8 @@ void blob_page_builder_deinit(struct blob_page_builder *builder);
 /* Whether a blob of this size still belongs into the page; an empty page takes any. */
 bool blob_page_builder_fits(const struct blob_page_builder *builder, size_t bytes);
 void blob_page_builder_add(struct blob_page_builder *builder, struct nx_bytes blob);
-struct nx_bytes blob_page_builder_finish(struct blob_page_builder *builder); /* valid until the builder changes */
+struct nx_bytes
+blob_page_builder_finish(struct blob_page_builder *builder); /* valid until the builder changes */
 
 /* ---- row pages: groups and vector groups ---- */
 
@@ -79,13 +80,14 @@ void index_vector_row_load(const uint8_t *in, struct index_vector_row *out_row);
 /* Reads a page front to back. A series is its pairs' numbers, which ascend as its label names do. */
 struct series_cursor {
     struct byte_reader in;
-    uint32_t left;         /* series not yet read */
-    uint32_t rank;         /* of the series last read */
+    uint32_t left; /* series not yet read */
+    uint32_t rank; /* of the series last read */
     uint32_t next_rank;
     uint32_t slot;
     bool has_slots;
-    bool is_new_shape;     /* its names are not those of the series before */
-    uint64_t changed;      /* bit i: pairs[i] is not that of the series before; meaningless with a new shape */
+    bool is_new_shape; /* its names are not those of the series before */
+    uint64_t
+        changed; /* bit i: pairs[i] is not that of the series before; meaningless with a new shape */
     uint32_t *pairs;
     uint32_t count, cap;
 };
@@ -96,14 +98,15 @@ NX_NODISCARD nx_code series_cursor_next(struct series_cursor *cursor, uint32_t p
 
 struct series_page_builder {
     struct nx_buf page;
-    struct nx_buf row;   /* scratch */
-    uint32_t *pairs;     /* of the last series */
+    struct nx_buf row; /* scratch */
+    uint32_t *pairs;   /* of the last series */
     uint32_t pair_count, pair_cap;
     uint32_t first, count;
     bool has_slots;
 };
 void series_page_builder_deinit(struct series_page_builder *builder);
 /* Adds the series unless the page is full (false): then finish and add it again. */
-bool series_page_builder_try_add(struct series_page_builder *builder, const uint32_t *pairs, uint32_t count,
-                                 bool is_same_shape, uint32_t slot);
-struct nx_bytes series_page_builder_finish(struct series_page_builder *builder); /* valid until the next add */
+bool series_page_builder_try_add(struct series_page_builder *builder, const uint32_t *pairs,
+                                 uint32_t count, bool is_same_shape, uint32_t slot);
+struct nx_bytes
+series_page_builder_finish(struct series_page_builder *builder); /* valid until the next add */

@@ -31,29 +31,32 @@ struct merge_outputs {
     uint32_t source_count;
     struct merge_output open[MERGE_OUTPUTS_MAX];
     size_t open_count;
-    struct merge_output *last;     /* the one found last */
-    struct nx_buf done;            /* struct merge_span of the passes before */
-    struct nx_buf metas;           /* struct block_meta of finished blocks */
+    struct merge_output *last; /* the one found last */
+    struct nx_buf done;        /* struct merge_span of the passes before */
+    struct nx_buf metas;       /* struct block_meta of finished blocks */
     bool has_skipped;
-    uint64_t series;               /* counts merge_outputs_series */
-    struct labels labels;          /* of the series at hand, borrowed */
+    uint64_t series;                     /* counts merge_outputs_series */
+    struct labels labels;                /* of the series at hand, borrowed */
     struct nx_buf run_times, run_values; /* samples of one partition that are not yet in a chunk */
     int64_t run_start_ms;
 };
 
 void merge_outputs_deinit(struct merge_outputs *outputs); /* abandons what is not published */
 /* The samples to come are of this series. Labels are borrowed until the next call. */
-NX_NODISCARD nx_code merge_outputs_series(struct merge_outputs *outputs, struct labels labels, struct nx_err *err);
+NX_NODISCARD nx_code merge_outputs_series(struct merge_outputs *outputs, struct labels labels,
+                                          struct nx_err *err);
 /* *out_output NULL: not in this pass. */
 NX_NODISCARD nx_code merge_outputs_find(struct merge_outputs *outputs, int64_t time_ms,
                                         struct merge_output **out_output, struct nx_err *err);
 /* Tells each partition that these times touch whose commits they are. */
-NX_NODISCARD nx_code merge_outputs_note(struct merge_outputs *outputs, const int64_t *times_ms, size_t count,
-                                        const struct block_meta *source, struct nx_err *err);
+NX_NODISCARD nx_code merge_outputs_note(struct merge_outputs *outputs, const int64_t *times_ms,
+                                        size_t count, const struct block_meta *source,
+                                        struct nx_err *err);
 NX_NODISCARD nx_code merge_outputs_samples(struct merge_outputs *outputs, const int64_t *times_ms,
                                            const double *values, size_t count, struct nx_err *err);
 /* Copies the chunk as it is where it lies in one partition and is long enough; else *out_taken is false. */
-NX_NODISCARD nx_code merge_outputs_chunk(struct merge_outputs *outputs, const int64_t *times_ms, uint32_t count,
-                                         struct nx_bytes chunk, bool *out_taken, struct nx_err *err);
+NX_NODISCARD nx_code merge_outputs_chunk(struct merge_outputs *outputs, const int64_t *times_ms,
+                                         uint32_t count, struct nx_bytes chunk, bool *out_taken,
+                                         struct nx_err *err);
 /* Ends the series at hand, finishes all open blocks, and forgets them. */
 NX_NODISCARD nx_code merge_outputs_finish(struct merge_outputs *outputs, struct nx_err *err);

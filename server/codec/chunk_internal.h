@@ -9,13 +9,14 @@ extern const struct chunk_codec chunk_codec_int;
 extern const struct chunk_codec chunk_codec_sum;
 extern const struct chunk_codec chunk_codec_float;
 
-#define DECIMALS_MAX    9u /* nanoseconds */
+#define DECIMALS_MAX 9u /* nanoseconds */
 
 /* The integer behind a decimal is below this: 15 digits, and what ROUNDING_MAGIC can round. */
-#define DECIMAL_LIMIT   0x1p51
-#define ROUNDING_MAGIC  0x1.8p52 /* x + this - this is x rounded to an integer, when |x| < 2^51 */
+#define DECIMAL_LIMIT  0x1p51
+#define ROUNDING_MAGIC 0x1.8p52 /* x + this - this is x rounded to an integer, when |x| < 2^51 */
 
-static const double power_of_10[DECIMALS_MAX + 1] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+static const double power_of_10[DECIMALS_MAX + 1] = {1e0, 1e1, 1e2, 1e3, 1e4,
+                                                     1e5, 1e6, 1e7, 1e8, 1e9};
 
 /* x rounded to an integer, 0 when it is no number below the limit; *out_q is the same as an integer. */
 static inline double decimal_round(double x, uint64_t *out_q)

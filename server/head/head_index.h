@@ -30,13 +30,13 @@ enum pair_kind {
 #define PAIR_ARRAY_SLOTS  64u
 
 struct index_pair {
-    const char *value;  /* pool; NULL: the id is free */
+    const char *value; /* pool; NULL: the id is free */
     uint32_t value_len;
-    uint32_t name;      /* name id; the next free id while free */
-    uint32_t count;     /* slots */
-    uint8_t kind;       /* enum pair_kind */
-    uint8_t cap;        /* of the array */
-    bool is_dead;       /* listed in index->dead */
+    uint32_t name;  /* name id; the next free id while free */
+    uint32_t count; /* slots */
+    uint8_t kind;   /* enum pair_kind */
+    uint8_t cap;    /* of the array */
+    bool is_dead;   /* listed in index->dead */
     uint8_t unused;
     union {
         uint32_t slots[PAIR_INLINE_SLOTS];
@@ -47,34 +47,34 @@ struct index_pair {
 static_assert(sizeof(struct index_pair) == 32, "two pairs a cache line");
 
 struct index_name {
-    char *text;       /* NULL: the id is free */
+    char *text; /* NULL: the id is free */
     uint32_t len;
     uint32_t pair_count;
-    uint32_t *pairs;  /* ids, in order of appearance; dead ones included */
+    uint32_t *pairs; /* ids, in order of appearance; dead ones included */
     uint32_t pair_cap;
-    bool has_freed;   /* index_collect: some of `pairs` were freed */
-    uint64_t hash;    /* of the text */
+    bool has_freed; /* index_collect: some of `pairs` were freed */
+    uint64_t hash;  /* of the text */
 };
 
 struct head_index {
-    struct nx_mutex lock;         /* LOCK_RANK_HEAD_INDEX */
-    struct segvec pairs;          /* struct index_pair by id */
-    uint32_t pair_limit;          /* ids ever given out */
-    uint32_t pair_free;           /* first free id, PAIR_NONE */
+    struct nx_mutex lock; /* LOCK_RANK_HEAD_INDEX */
+    struct segvec pairs;  /* struct index_pair by id */
+    uint32_t pair_limit;  /* ids ever given out */
+    uint32_t pair_free;   /* first free id, PAIR_NONE */
     struct id_table pair_table;
-    struct segvec names;          /* struct index_name by id */
+    struct segvec names; /* struct index_name by id */
     uint32_t name_limit;
     uint32_t name_free;
     struct id_table name_table;
-    struct head_pool pool;        /* texts and arrays */
-    uint64_t heap_bytes;          /* name lists and texts of names */
-    uint32_t *dead;               /* ids of pairs that lost their last series */
+    struct head_pool pool; /* texts and arrays */
+    uint64_t heap_bytes;   /* name lists and texts of names */
+    uint32_t *dead;        /* ids of pairs that lost their last series */
     uint32_t dead_count, dead_cap;
-    struct postings *all;         /* slots of all series */
+    struct postings *all; /* slots of all series */
     unsigned pins;
-    uint64_t sets_bytes;          /* of Roaring sets, as last measured */
-    uint64_t sets_measured_at;    /* number of changes then */
-    uint64_t changes;             /* series added and removed */
+    uint64_t sets_bytes;       /* of Roaring sets, as last measured */
+    uint64_t sets_measured_at; /* number of changes then */
+    uint64_t changes;          /* series added and removed */
     uint64_t series;
 };
 
@@ -113,15 +113,17 @@ static inline struct nx_str index_name_text(const struct head_index *index, uint
 static inline struct label index_label(const struct head_index *index, uint32_t id)
 {
     const struct index_pair *pair = index_pair_at(index, id);
-    return (struct label){.name = index_name_text(index, pair->name), .value = index_pair_value(pair)};
+    return (struct label){.name = index_name_text(index, pair->name),
+                          .value = index_pair_value(pair)};
 }
 
 /* Ids of the labels' pairs, made where they are missing; those that are not PAIR_NONE before are taken to be right.
  * Pairs
  * without a series die at the next index_collect. */
-void index_intern(struct head_index *index, struct labels labels, const uint64_t *hashes, uint32_t *inout_ids)
+void index_intern(struct head_index *index, struct labels labels, const uint64_t *hashes,
+                  uint32_t *inout_ids) NX_REQUIRES(index->lock);
+uint32_t index_find_pair(struct head_index *index, struct nx_str name, struct nx_str value)
     NX_REQUIRES(index->lock);
-uint32_t index_find_pair(struct head_index *index, struct nx_str name, struct nx_str value) NX_REQUIRES(index->lock);
 uint32_t index_find_name(struct head_index *index, struct nx_str name) NX_REQUIRES(index->lock);
 
 /* A series enters or leaves. */
@@ -134,11 +136,14 @@ void index_remove_slot(struct head_index *index, const uint32_t *ids, size_t cou
  * all series. */
 void index_count_slot(struct head_index *index, const uint32_t *ids, size_t count, bool is_added)
     NX_REQUIRES(index->lock);
-void index_fill_pair(struct head_index *index, uint32_t id, const uint32_t *slots) NX_REQUIRES(index->lock);
-void index_fill_all(struct head_index *index, const uint32_t *slots, size_t count) NX_REQUIRES(index->lock);
+void index_fill_pair(struct head_index *index, uint32_t id, const uint32_t *slots)
+    NX_REQUIRES(index->lock);
+void index_fill_all(struct head_index *index, const uint32_t *slots, size_t count)
+    NX_REQUIRES(index->lock);
 
 /* The slots of a pair, ORed into `set`. */
-void index_union_pair(const struct head_index *index, uint32_t id, struct postings *set) NX_REQUIRES(index->lock);
+void index_union_pair(const struct head_index *index, uint32_t id, struct postings *set)
+    NX_REQUIRES(index->lock);
 
 void index_pin(struct head_index *index) NX_REQUIRES(index->lock);
 void index_unpin(struct head_index *index) NX_REQUIRES(index->lock);

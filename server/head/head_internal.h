@@ -32,27 +32,31 @@
 #include "head_stream.h"
 #include "id_table.h"
 
-#define HEAD_SHARD_BITS  4u
-#define HEAD_LOCAL_LIMIT (1u << 22) /* chosen: 67 M series; bounds what a damaged slot number can make us allocate */
-#define RANK_NONE        UINT32_MAX
+#define HEAD_SHARD_BITS 4u
+#define HEAD_LOCAL_LIMIT                                                                           \
+ (1u << 22) /* chosen: 67 M series; bounds what a damaged slot number can make us allocate */
+#define RANK_NONE UINT32_MAX
 
 static_assert(HEAD_SHARD_COUNT == 1u << HEAD_SHARD_BITS, "a slot's low bits are its shard");
 
 enum hot_flag {
-    HOT_LIVE = 1,      /* the slot has a series */
+    HOT_LIVE = 1, /* the slot has a series */
     HOT_DEFINED = 2,
-    HOT_HAS_LAST = 4,  /* last_ms and the value before the pending ones are those of a sample */
-    HOT_BREAK = 8,     /* the next batch is absolute: its first step does not fit 32 bits */
-    HOT_LATE = 16,     /* cold->late */
-    HOT_SEALED = 32,   /* cold->sealed or cold->sealed_late: part of the running flush, or of the next */
+    HOT_HAS_LAST = 4, /* last_ms and the value before the pending ones are those of a sample */
+    HOT_BREAK = 8,    /* the next batch is absolute: its first step does not fit 32 bits */
+    HOT_LATE = 16,    /* cold->late */
+    HOT_SEALED =
+        32, /* cold->sealed or cold->sealed_late: part of the running flush, or of the next */
     HOT_IN_PREVIOUS = 64, /* had samples in the last published flush */
 };
 
 struct head_hot {
-    int64_t last_ms;      /* newest sample in order, kept when it is flushed; INT64_MIN before the first */
+    int64_t
+        last_ms; /* newest sample in order, kept when it is flushed; INT64_MIN before the first */
     uint64_t bits_before; /* value of the sample before bits[0] */
     uint32_t generation;
-    uint32_t stream;      /* newest chunk of the open stream, 0: none; the next free local number in a free slot */
+    uint32_t
+        stream; /* newest chunk of the open stream, 0: none; the next free local number in a free slot */
     uint32_t step_before; /* what bits[0]'s batch is relative to */
     uint8_t pending;      /* values that wait: 0 .. STREAM_BATCH - 1 between appends */
     uint8_t flags;        /* enum hot_flag */
@@ -63,13 +67,13 @@ struct head_hot {
 static_assert(sizeof(struct head_hot) == 128, "two cache lines");
 
 struct head_cold {
-    uint8_t *labels;       /* varint pair ids in label order; pool */
+    uint8_t *labels; /* varint pair ids in label order; pool */
     uint32_t labels_bytes;
-    uint32_t hash;         /* of the labels, in the series table */
-    uint32_t rank;         /* position in label order as of the last flush, RANK_NONE */
-    uint32_t late;         /* 1 + index into shard->lates, 0: none */
-    uint32_t sealed;       /* newest chunk of the sealed stream, 0: none. Written by the flusher alone */
-    uint32_t sealed_late;  /* as late. Written by the flusher alone */
+    uint32_t hash;   /* of the labels, in the series table */
+    uint32_t rank;   /* position in label order as of the last flush, RANK_NONE */
+    uint32_t late;   /* 1 + index into shard->lates, 0: none */
+    uint32_t sealed; /* newest chunk of the sealed stream, 0: none. Written by the flusher alone */
+    uint32_t sealed_late; /* as late. Written by the flusher alone */
 };
 static_assert(sizeof(struct head_cold) == 32, "two series a cache line");
 
@@ -91,20 +95,21 @@ struct head_shard {
     _Alignas(64) struct nx_mutex lock; /* LOCK_RANK_HEAD_SHARD; all below is [L:lock] */
     struct segvec hots;                /* struct head_hot by local number */
     struct segvec colds;
-    uint32_t local_count;              /* local numbers ever used */
-    uint32_t free_local;               /* first free one, HEAD_SLOT_NONE */
-    uint32_t sweep_next, sweep_end;    /* a running sweep: these are still to be sealed; equal: none runs */
-    bool is_sweeping;                  /* the others write to arena_next */
+    uint32_t local_count; /* local numbers ever used */
+    uint32_t free_local;  /* first free one, HEAD_SLOT_NONE */
+    uint32_t sweep_next,
+        sweep_end;    /* a running sweep: these are still to be sealed; equal: none runs */
+    bool is_sweeping; /* the others write to arena_next */
     struct id_table table;
     struct journal_buffer pending;
-    struct head_pool pool;             /* packed labels */
+    struct head_pool pool; /* packed labels */
     struct stream_store store;
     struct stream_arena arena_open, arena_next, arena_sealed;
     struct late_list *lates;
     uint32_t lates_count, lates_cap;
-    uint32_t lates_free;               /* 1 + index, linked through count; 0: none */
+    uint32_t lates_free; /* 1 + index, linked through count; 0: none */
     uint64_t late_bytes;
-    uint32_t *fresh;                   /* slots of series not yet in head->order */
+    uint32_t *fresh; /* slots of series not yet in head->order */
     uint32_t fresh_count, fresh_cap;
     uint64_t series, created, removed, late_samples, samples; /* samples: taken since the start */
     struct time_span open_span, sealed_span;
@@ -119,18 +124,20 @@ struct head_shard {
 struct head {
     struct head_shard *shards; /* HEAD_SHARD_COUNT */
     struct head_index index;
-    uint64_t series_max;       /* [I] 0: none */
-    _Atomic uint64_t series;   /* [A] relaxed */
-    _Atomic uint32_t shard_turn; /* [A] relaxed: where the next append begins */
-    _Atomic uint64_t flushed_samples;  /* [A] relaxed */
-    _Atomic uint64_t removals;         /* [A] relaxed, raised under the index' lock before slots are freed */
-    _Atomic uint32_t order_epoch;      /* [A] relaxed, odd while ranks change; they change under the shards' locks */
-    _Atomic uint64_t unknown_samples;  /* [A] relaxed: replayed for a slot that nobody defined */
-    uint32_t *order;           /* [T:flusher] slots of all series of the last flush, in label order */
+    uint64_t series_max;              /* [I] 0: none */
+    _Atomic uint64_t series;          /* [A] relaxed */
+    _Atomic uint32_t shard_turn;      /* [A] relaxed: where the next append begins */
+    _Atomic uint64_t flushed_samples; /* [A] relaxed */
+    _Atomic uint64_t
+        removals; /* [A] relaxed, raised under the index' lock before slots are freed */
+    _Atomic uint32_t
+        order_epoch; /* [A] relaxed, odd while ranks change; they change under the shards' locks */
+    _Atomic uint64_t unknown_samples; /* [A] relaxed: replayed for a slot that nobody defined */
+    uint32_t *order; /* [T:flusher] slots of all series of the last flush, in label order */
     uint32_t order_count;
     _Atomic uint64_t order_bytes; /* [A] relaxed */
-    bool is_flushing;          /* [T:flusher] */
-    bool is_loading;           /* before other threads: lists of slots are filled by head_load_finish */
+    bool is_flushing;             /* [T:flusher] */
+    bool is_loading; /* before other threads: lists of slots are filled by head_load_finish */
     bool is_loaded;
     bool load_is_disordered;   /* load_order is not label order, or not complete */
     struct nx_buf load_order;  /* loading: slots in the order of head_load_series */
@@ -213,15 +220,17 @@ static inline bool packed_next(const uint8_t **next, const uint8_t *end, uint32_
 
 /* How many ids; `out` takes them unless it is NULL. */
 size_t packed_ids(const uint8_t *packed, size_t bytes, uint32_t *out);
-bool packed_equals(const struct head_index *index, const uint8_t *packed, size_t bytes, struct labels labels);
+bool packed_equals(const struct head_index *index, const uint8_t *packed, size_t bytes,
+                   struct labels labels);
 /* As labels_compare. The pairs of both must live. */
-int packed_compare(const struct head_index *index, const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes);
+int packed_compare(const struct head_index *index, const uint8_t *a, size_t a_bytes,
+                   const uint8_t *b, size_t b_bytes);
 
 /* ---- series (head_series.c) ---- */
 
 /* Local number of the series with these labels, HEAD_SLOT_NONE. */
-uint32_t series_find(struct head *head, struct head_shard *shard, uint32_t hash, struct labels labels)
-    NX_REQUIRES(shard->lock);
+uint32_t series_find(struct head *head, struct head_shard *shard, uint32_t hash,
+                     struct labels labels) NX_REQUIRES(shard->lock);
 /* Makes a series that series_find did not find; at a given local number, or HEAD_SLOT_NONE for any. The scratch
  * holds the
  * hashes of its pairs and their ids, or PAIR_NONE where they are not known. HEAD_SLOT_NONE: a limit. */
@@ -233,23 +242,26 @@ void series_remove(struct head *head, struct head_shard *shard, uint32_t local)
 /* Makes the shard's scratch hold `count` labels. */
 void shard_reserve_labels(struct head_shard *shard, size_t count) NX_REQUIRES(shard->lock);
 /* Labels of a live series in the shard's scratch; texts are those of its pairs. */
-struct labels series_labels(struct head *head, struct head_shard *shard, uint32_t local) NX_REQUIRES(shard->lock);
+struct labels series_labels(struct head *head, struct head_shard *shard, uint32_t local)
+    NX_REQUIRES(shard->lock);
 void shard_add_fresh(struct head_shard *shard, uint32_t slot) NX_REQUIRES(shard->lock);
 
 /* ---- samples (head_samples.c) ---- */
 
 /* Encodes the pending values into the open stream. */
-void series_encode_pending(struct head_shard *shard, uint32_t local, struct head_hot *hot) NX_REQUIRES(shard->lock);
+void series_encode_pending(struct head_shard *shard, uint32_t local, struct head_hot *hot)
+    NX_REQUIRES(shard->lock);
 
 /* A sample newer than the last. */
-static inline void series_push(struct head_shard *shard, uint32_t local, struct head_hot *hot, int64_t time_ms,
-                               uint64_t bits) NX_REQUIRES(shard->lock);
+static inline void series_push(struct head_shard *shard, uint32_t local, struct head_hot *hot,
+                               int64_t time_ms, uint64_t bits) NX_REQUIRES(shard->lock);
 
 /* A sample that is not newer than the last. False: there is another value for its time, in *out_stored_bits.
  * *out_is_new:
  * it was added to the late list (else it was there with the same bits). */
-bool series_add_late(struct head_shard *shard, uint32_t local, struct head_hot *hot, int64_t time_ms, uint64_t bits,
-                     bool *out_is_new, uint64_t *out_stored_bits) NX_REQUIRES(shard->lock);
+bool series_add_late(struct head_shard *shard, uint32_t local, struct head_hot *hot,
+                     int64_t time_ms, uint64_t bits, bool *out_is_new, uint64_t *out_stored_bits)
+    NX_REQUIRES(shard->lock);
 
 /* Appends the bytes of a chain of chunks, oldest first; STREAM_PAD more are readable behind them. */
 void stream_gather(const struct stream_store *store, uint32_t newest, struct nx_buf *out);
@@ -261,15 +273,15 @@ void late_free(struct head_shard *shard, uint32_t *list) NX_REQUIRES(shard->lock
 void late_move(struct head_shard *shard, uint32_t *to, uint32_t *from) NX_REQUIRES(shard->lock);
 
 /* Merges late samples into columns that begin at element `start` of the buffers; only those in [min_ms, max_ms]. */
-void late_merge_into(struct nx_buf *times_ms, struct nx_buf *values, size_t start, const struct late_sample *late,
-                     size_t count, int64_t min_ms, int64_t max_ms);
+void late_merge_into(struct nx_buf *times_ms, struct nx_buf *values, size_t start,
+                     const struct late_sample *late, size_t count, int64_t min_ms, int64_t max_ms);
 
 /* Decodes a stream, appends what lies in the range. NX_E_CORRUPT when it is none. */
 NX_NODISCARD nx_code stream_read(const uint8_t *data, size_t bytes, int64_t min_ms, int64_t max_ms,
                                  struct nx_buf *times_ms, struct nx_buf *values);
 
-static inline void series_push(struct head_shard *shard, uint32_t local, struct head_hot *hot, int64_t time_ms,
-                               uint64_t bits)
+static inline void series_push(struct head_shard *shard, uint32_t local, struct head_hot *hot,
+                               int64_t time_ms, uint64_t bits)
 {
     uint64_t step = (uint64_t)time_ms - (uint64_t)hot->last_ms;
     if (NX_UNLIKELY(step > UINT32_MAX)) {
@@ -292,7 +304,7 @@ static inline void series_push(struct head_shard *shard, uint32_t local, struct 
 struct order_item {
     const uint8_t *packed; /* borrowed */
     uint32_t bytes;
-    uint32_t tag;          /* the caller's */
+    uint32_t tag; /* the caller's */
 };
 /* Sorts by labels. The pairs must live throughout. Cost: some 0.5 us an item when there are many. */
 void order_sort(struct head_index *index, struct order_item *items, size_t count);

@@ -30,7 +30,8 @@ struct segvec {
 
 void segvec_init(struct segvec *vec, size_t item_bytes);
 void segvec_deinit(struct segvec *vec); /* safe on a zeroed struct and twice */
-void segvec_grow(struct segvec *vec, uint32_t index); /* makes the segment of `index`; items are zeroed */
+void segvec_grow(struct segvec *vec,
+                 uint32_t index); /* makes the segment of `index`; items are zeroed */
 
 static inline unsigned segvec_segment(uint32_t index)
 {
@@ -70,11 +71,12 @@ struct head_pool {
     void *free[POOL_CLASS_MAX / POOL_CLASS_STEP];
     uint8_t *next; /* of the newest page */
     uint8_t *end;
-    void *pages;   /* chained through their first word */
+    void *pages; /* chained through their first word */
     uint64_t bytes;
 };
 
-void head_pool_deinit(struct head_pool *pool); /* objects above POOL_CLASS_MAX must have been freed */
+void head_pool_deinit(
+    struct head_pool *pool); /* objects above POOL_CLASS_MAX must have been freed */
 void *head_pool_alloc(struct head_pool *pool, size_t bytes); /* 8-byte aligned, uninitialised */
 void head_pool_free(struct head_pool *pool, void *object, size_t bytes);
 
@@ -92,7 +94,8 @@ static inline size_t head_pool_usable(size_t bytes)
 #define STREAM_CHUNK_MAX    4096u
 #define STREAM_BLOCKS_LIMIT (1u << (32 - STREAM_OFFSET_BITS))
 
-static_assert(STREAM_BLOCK_BYTES == 8u << STREAM_OFFSET_BITS, "a reference reaches every byte of a block");
+static_assert(STREAM_BLOCK_BYTES == 8u << STREAM_OFFSET_BITS,
+              "a reference reaches every byte of a block");
 
 /* A chunk holds whole batches of one stream; `older` leads to the bytes before. */
 struct stream_chunk {
@@ -126,11 +129,14 @@ uint32_t stream_store_alloc(struct stream_store *store, struct stream_arena *are
 /* Moves all blocks of `from` to `to`. */
 void stream_arena_join(struct stream_arena *to, struct stream_arena *from);
 /* Lets go of all chunks of `arena`; at most `spare_max` blocks are kept for the next. */
-void stream_store_release(struct stream_store *store, struct stream_arena *arena, uint32_t spare_max);
+void stream_store_release(struct stream_store *store, struct stream_arena *arena,
+                          uint32_t spare_max);
 
-static inline struct stream_chunk *stream_store_chunk(const struct stream_store *store, uint32_t ref)
+static inline struct stream_chunk *stream_store_chunk(const struct stream_store *store,
+                                                      uint32_t ref)
 {
-    uint8_t *block = *(uint8_t **)segvec_at(&store->directory, ref >> STREAM_OFFSET_BITS, sizeof(uint8_t *));
+    uint8_t *block =
+        *(uint8_t **)segvec_at(&store->directory, ref >> STREAM_OFFSET_BITS, sizeof(uint8_t *));
     size_t offset = (size_t)(ref & ((1u << STREAM_OFFSET_BITS) - 1)) * 8;
     return (struct stream_chunk *)(void *)(block + offset);
 }

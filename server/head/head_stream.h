@@ -31,10 +31,10 @@
 
 struct stream_batch {
     bool is_absolute;
-    int64_t first_ms;    /* used when absolute */
+    int64_t first_ms;      /* used when absolute */
     const uint32_t *steps; /* [0] is unused when absolute */
     const uint64_t *bits;
-    unsigned count;      /* 1 .. STREAM_BATCH */
+    unsigned count; /* 1 .. STREAM_BATCH */
     uint32_t step_before;
     uint64_t bits_before;
 };
@@ -56,7 +56,8 @@ struct stream_reader {
     uint64_t step;
 };
 
-static inline void stream_reader_init(struct stream_reader *reader, const uint8_t *data, size_t bytes)
+static inline void stream_reader_init(struct stream_reader *reader, const uint8_t *data,
+                                      size_t bytes)
 {
     *reader = (struct stream_reader){.next = data, .end = data + bytes};
 }

@@ -25,7 +25,8 @@ struct id_table {
     uint32_t mask; /* entries - 1; 0 while there are none */
 };
 
-void id_table_deinit(struct id_table *table); /* safe on a zeroed struct, which is an empty table, and twice */
+void id_table_deinit(
+    struct id_table *table); /* safe on a zeroed struct, which is an empty table, and twice */
 void id_table_insert(struct id_table *table, uint32_t hash, uint32_t id);
 bool id_table_remove(struct id_table *table, uint32_t hash, uint32_t id); /* false: not there */
 void id_table_reserve(struct id_table *table, uint32_t count);

@@ -16,24 +16,27 @@
 #include "narthex/base/thread.h"
 #include "narthex/head/journal.h"
 
-#define JOURNAL_FORMAT_VERSION   1u
-#define JOURNAL_PAGE_BYTES       4096u
-#define JOURNAL_HEADER_BYTES     128u  /* of a segment; twice in its first page */
-#define JOURNAL_HEADER_COPY      2048u /* where the second copy is */
-#define JOURNAL_COMMIT_HEADER    64u
-#define JOURNAL_RECORD_HEADER    32u
-#define JOURNAL_RECORD_SAMPLES   4096u /* measured: larger records compress no better */
-#define JOURNAL_DEFINITIONS_RAW  (128u << 10) /* a record of definitions is closed when it reaches this */
-#define JOURNAL_RECORD_RAW_MAX   JOURNAL_COMMIT_BYTES_MAX
-#define JOURNAL_SEGMENT_MIN      (1u << 20)
+#define JOURNAL_FORMAT_VERSION 1u
+#define JOURNAL_PAGE_BYTES     4096u
+#define JOURNAL_HEADER_BYTES   128u  /* of a segment; twice in its first page */
+#define JOURNAL_HEADER_COPY    2048u /* where the second copy is */
+#define JOURNAL_COMMIT_HEADER  64u
+#define JOURNAL_RECORD_HEADER  32u
+#define JOURNAL_RECORD_SAMPLES 4096u /* measured: larger records compress no better */
+#define JOURNAL_DEFINITIONS_RAW                                                                    \
+ (128u << 10) /* a record of definitions is closed when it reaches this */
+#define JOURNAL_RECORD_RAW_MAX JOURNAL_COMMIT_BYTES_MAX
+#define JOURNAL_SEGMENT_MIN    (1u << 20)
 /* chosen: 134 million series; bounds what a hostile file can make us allocate */
-#define JOURNAL_SLOT_LIMIT       (1u << 27)
+#define JOURNAL_SLOT_LIMIT (1u << 27)
 /* the head's shard in a slot's low bits: rotated away before taking deltas */
-#define JOURNAL_SHARD_BITS       4u
-#define JOURNAL_ZSTD_LEVEL       1
+#define JOURNAL_SHARD_BITS 4u
+#define JOURNAL_ZSTD_LEVEL 1
 
-static_assert(JOURNAL_HEADER_COPY + JOURNAL_HEADER_BYTES <= JOURNAL_PAGE_BYTES, "both headers fit the first page");
-static_assert(JOURNAL_COMMIT_HEADER % 8 == 0 && JOURNAL_RECORD_HEADER % 8 == 0, "records stay aligned");
+static_assert(JOURNAL_HEADER_COPY + JOURNAL_HEADER_BYTES <= JOURNAL_PAGE_BYTES,
+              "both headers fit the first page");
+static_assert(JOURNAL_COMMIT_HEADER % 8 == 0 && JOURNAL_RECORD_HEADER % 8 == 0,
+              "records stay aligned");
 
 static inline void le32_put(uint8_t *out, uint32_t value)
 {
@@ -101,11 +104,11 @@ static inline size_t journal_samples_bound(size_t count)
 }
 
 /* Appends a whole record to `out`: codec->slots etc. hold `count` samples. `offset` is where the record will stand. */
-void journal_record_put_samples(struct journal_codec *codec, size_t count, uint64_t epoch, uint64_t offset,
-                                struct nx_buf *out);
+void journal_record_put_samples(struct journal_codec *codec, size_t count, uint64_t epoch,
+                                uint64_t offset, struct nx_buf *out);
 /* Same for definitions as journal_buffer_define wrote them. */
-void journal_record_put_definitions(struct nx_bytes raw, size_t count, uint64_t epoch, uint64_t offset,
-                                    struct nx_buf *out);
+void journal_record_put_definitions(struct nx_bytes raw, size_t count, uint64_t epoch,
+                                    uint64_t offset, struct nx_buf *out);
 
 /* A record's header, already judged plausible against `left` bytes: lengths fit. */
 struct journal_record {
@@ -121,15 +124,19 @@ struct journal_record {
 /* False: the header is not one (too short, unknown type, lengths out of bounds). Does not look at the checksum. */
 bool journal_record_parse(struct nx_bytes at, struct journal_record *out);
 /* Whether header and payload verify at this place. */
-bool journal_record_verifies(struct nx_bytes at, const struct journal_record *record, uint64_t epoch, uint64_t offset);
+bool journal_record_verifies(struct nx_bytes at, const struct journal_record *record,
+                             uint64_t epoch, uint64_t offset);
 
 /* Columns into codec->slots, times_ms, value_bits; moves the bases. NX_E_CORRUPT: not what an encoder writes, or
  * coded against values that are not here (a record before it was lost). */
-NX_NODISCARD nx_code journal_record_get_samples(struct journal_codec *codec, const struct journal_record *record,
+NX_NODISCARD nx_code journal_record_get_samples(struct journal_codec *codec,
+                                                const struct journal_record *record,
                                                 struct nx_bytes payload);
 /* Calls visitor->define for each; NX_E_CORRUPT, or what the visitor said (*out_is_visitor then). */
-NX_NODISCARD nx_code journal_record_get_definitions(struct journal_codec *codec, const struct journal_record *record,
-                                                    struct nx_bytes payload, const struct journal_visitor *visitor,
+NX_NODISCARD nx_code journal_record_get_definitions(struct journal_codec *codec,
+                                                    const struct journal_record *record,
+                                                    struct nx_bytes payload,
+                                                    const struct journal_visitor *visitor,
                                                     bool *out_is_visitor, struct nx_err *err);
 
 /* ---- commits ---- */
@@ -142,29 +149,30 @@ struct journal_commit_header {
     uint32_t bytes; /* header and records, padding to the page not included */
     uint32_t record_count;
 };
-void journal_commit_header_put(uint8_t out[JOURNAL_COMMIT_HEADER], const struct journal_commit_header *header,
-                               uint64_t offset);
+void journal_commit_header_put(uint8_t out[JOURNAL_COMMIT_HEADER],
+                               const struct journal_commit_header *header, uint64_t offset);
 /* False unless it verifies at this place. epoch 0: whichever epoch it names. */
-bool journal_commit_header_get(const uint8_t in[JOURNAL_COMMIT_HEADER], uint64_t epoch, uint64_t offset,
-                               struct journal_commit_header *out);
+bool journal_commit_header_get(const uint8_t in[JOURNAL_COMMIT_HEADER], uint64_t epoch,
+                               uint64_t offset, struct journal_commit_header *out);
 
 /* ---- segments (journal_segment.c) ---- */
 
 struct journal_segment {
     char *path;
-    uint64_t file_bytes;  /* as far as the file has blocks */
-    uint64_t sequence;    /* 0: a spare that has no meaning */
+    uint64_t file_bytes; /* as far as the file has blocks */
+    uint64_t sequence;   /* 0: a spare that has no meaning */
     uint64_t epoch;
-    uint64_t capacity;    /* bytes that may be used */
+    uint64_t capacity; /* bytes that may be used */
     uint64_t first_commit;
     uint64_t last_commit; /* first_commit - 1: none yet */
     uint64_t prior_sequence;
-    uint64_t prior_end;   /* where the prior segment's records end; 0 with a prior_sequence: not known */
-    uint64_t end;         /* of what is committed in it */
+    uint64_t
+        prior_end; /* where the prior segment's records end; 0 with a prior_sequence: not known */
+    uint64_t end;  /* of what is committed in it */
     uint64_t sample_count;
-    bool is_new_file;     /* its directory entry is not synced yet */
+    bool is_new_file; /* its directory entry is not synced yet */
     bool is_damaged;
-    char damage[200];     /* why, for the reason file */
+    char damage[200]; /* why, for the reason file */
 };
 void journal_segment_free(struct journal_segment *segment); /* NULL is fine */
 
@@ -174,7 +182,8 @@ struct journal_segment_list {
     size_t cap;
 };
 void segment_list_add(struct journal_segment_list *list, struct journal_segment *segment);
-struct journal_segment *segment_list_take(struct journal_segment_list *list, size_t index); /* order is kept */
+struct journal_segment *segment_list_take(struct journal_segment_list *list,
+                                          size_t index); /* order is kept */
 
 /* What a file's first bytes say it is. */
 enum journal_file_kind {
@@ -184,16 +193,18 @@ enum journal_file_kind {
     JOURNAL_FILE_UNKNOWN,    /* neither */
     JOURNAL_FILE_OTHER_FORMAT,
 };
-void journal_segment_header_put(uint8_t out[JOURNAL_PAGE_BYTES], const struct journal_segment *segment);
+void journal_segment_header_put(uint8_t out[JOURNAL_PAGE_BYTES],
+                                const struct journal_segment *segment);
 /* `bytes` <= two pages: header page and first commit's page. Fills sequence, epoch, capacity, commits, prior. */
-enum journal_file_kind journal_segment_header_get(struct nx_bytes bytes, struct journal_segment *out,
+enum journal_file_kind journal_segment_header_get(struct nx_bytes bytes,
+                                                  struct journal_segment *out,
                                                   uint32_t *out_version);
 
 struct journal {
-    const struct io *io;     /* [I] */
-    char *dir;               /* [I] */
-    char *quarantine_dir;    /* [I] may be NULL */
-    uint64_t segment_bytes;  /* [I] */
+    const struct io *io;    /* [I] */
+    char *dir;              /* [I] */
+    char *quarantine_dir;   /* [I] may be NULL */
+    uint64_t segment_bytes; /* [I] */
 
     struct nx_mutex lock;
     struct journal_segment_list found;  /* between open and replay: every segment, by sequence */
@@ -216,7 +227,7 @@ struct journal {
         uint64_t begin, end;
     } unsettled;
 
-    int fd;                      /* of current; -1 */
+    int fd; /* of current; -1 */
     bool is_replayed;
     struct nx_buf out;           /* [header page][commit], reused */
     struct journal_codec *codec; /* committer; replay before it */

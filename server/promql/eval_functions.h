@@ -4,6 +4,6 @@
 #include "eval_internal.h"
 
 #define FUNCTION(name, args, variadic, returns, stability, eval)                                   \
-    extern const struct eval_function eval_##name;
+ extern const struct eval_function eval_##name;
 #include "narthex/promql/functions.def"
 #undef FUNCTION

@@ -15,11 +15,11 @@
  */
 #pragma once
 
-#include "key_table.h"
-
 #include "narthex/base/buf.h"
 #include "narthex/promql/eval.h"
 #include "narthex/promql/functions.h"
+
+#include "key_table.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -49,9 +49,10 @@ struct eval {
     struct annotations *annotations;
     struct series_warnings *warnings;
     struct nx_err *err;
-    struct nx_str failure;  /* the whole text of the error, in the arena; empty: err->msg has it all */
-    struct nx_buf key;      /* scratch for keys */
-    struct nx_buf text;     /* scratch for messages */
+    struct nx_str
+        failure;        /* the whole text of the error, in the arena; empty: err->msg has it all */
+    struct nx_buf key;  /* scratch for keys */
+    struct nx_buf text; /* scratch for messages */
     struct nx_buf quotes[2]; /* scratch for quoted names in them */
     uint64_t samples_held;
     uint64_t samples_peak;
@@ -61,7 +62,8 @@ struct eval {
     uint64_t unpolled_work; /* since the last look at the clock */
     unsigned depth;
     struct eval_cleanup *cleanups;
-    struct monotonicity_note *monotonicity; /* func_histogram.c: infos whose text is known at the end only */
+    struct monotonicity_note
+        *monotonicity; /* func_histogram.c: infos whose text is known at the end only */
 };
 
 struct eval_series {
@@ -80,7 +82,8 @@ enum eval_names {
 };
 
 struct eval_stream {
-    int (*next)(struct eval_stream *stream, struct eval_series *out); /* 1: a series, 0: end, -1: failed */
+    int (*next)(struct eval_stream *stream,
+                struct eval_series *out); /* 1: a series, 0: end, -1: failed */
     struct eval *eval;
     const struct eval_grid *grid;
     enum eval_names names;
@@ -115,12 +118,13 @@ nx_code eval_result(struct eval *eval, const struct ast_node *root, struct value
 /* eval.c */
 nx_code eval_open(struct eval *eval, const struct ast_node *node, const struct eval_grid *grid,
                   struct eval_stream **out);
-nx_code eval_open_range(struct eval *eval, const struct ast_node *node, const struct eval_grid *grid,
-                        struct eval_range **out);
+nx_code eval_open_range(struct eval *eval, const struct ast_node *node,
+                        const struct eval_grid *grid, struct eval_range **out);
 NX_PRINTF(3, 4) nx_code eval_fail(struct eval *eval, nx_code code, const char *format, ...);
 nx_code eval_fail_text(struct eval *eval, nx_code code, struct nx_str text); /* any length */
 nx_code eval_no_memory(struct eval *eval);
-nx_code eval_same_labels(struct eval *eval); /* "vector cannot contain metrics with the same labelset" */
+nx_code
+eval_same_labels(struct eval *eval); /* "vector cannot contain metrics with the same labelset" */
 /* Cancellation, and now and then the deadline: `work` is what was done since, in samples or steps. False: failed. */
 bool eval_poll(struct eval *eval, uint64_t work);
 /* Counts samples that stay in memory until the query ends, and those that are there for the moment. */
@@ -132,7 +136,8 @@ const struct eval_grid *eval_grid_new(struct eval *eval, int64_t start_ms, int64
                                       int64_t step_ms);
 /* Reads a string literal in any parentheses. */
 struct nx_str eval_string(const struct ast_node *node);
-bool function_is_at_unsafe(struct nx_str name); /* its value depends on the step even when its arguments do not */
+bool function_is_at_unsafe(
+    struct nx_str name); /* its value depends on the step even when its arguments do not */
 
 /* eval_selector.c; eval_extend_window: func_rate.c */
 struct eval_window;
@@ -153,8 +158,8 @@ nx_code eval_subquery_open(struct eval *eval, const struct ast_node *node,
                            const struct eval_grid *grid, struct eval_range **out);
 
 /* eval_scalar.c: fills out[step_count]. */
-nx_code eval_scalar_fill(struct eval *eval, const struct ast_node *node, const struct eval_grid *grid,
-                    double *out);
+nx_code eval_scalar_fill(struct eval *eval, const struct ast_node *node,
+                         const struct eval_grid *grid, double *out);
 double *eval_scalar_column(struct eval *eval, const struct ast_node *node,
                            const struct eval_grid *grid); /* NULL: failed */
 
@@ -238,7 +243,7 @@ void eval_annotate(struct eval *eval, enum annotation_kind kind, const struct as
                    const char *format, ...);
 /* Go's %q, in scratch `which` (0 or 1): valid until its next use. */
 struct nx_str eval_quoted(struct eval *eval, int which, struct nx_str text);
-const char *eval_float_text(double value, char out[32]);          /* Go's %g */
+const char *eval_float_text(double value, char out[32]); /* Go's %g */
 
 /* func_time.c: 2006-01-02T15:04:05Z. */
 void eval_utc_text(int64_t unix_seconds, char out[40]);
@@ -266,8 +271,8 @@ struct eval_function {
     /* One window to one float: 1, 0 for none, -1 failed. */
     int (*window)(const struct eval_window *window, double *out);
     /* All windows of a series at once, where sliding is cheaper. Sets bits in `present`. */
-    bool (*columns)(struct eval_range_call *call, const struct eval_samples *samples, double *values,
-                    uint64_t *present); /* false: failed */
+    bool (*columns)(struct eval_range_call *call, const struct eval_samples *samples,
+                    double *values, uint64_t *present); /* false: failed */
     /* Before the first series of a window or columns function. */
     nx_code (*begin)(struct eval_range_call *call);
     /* Whatever does not fit: gives a whole stream, or a column for a scalar. */
@@ -294,9 +299,9 @@ struct eval_range_call {
     uint32_t *low; /* window of step i: samples [low[i], high[i]) */
     uint32_t *high;
     double range_seconds;
-    bool is_extended; /* the range is anchored or smoothed */
+    bool is_extended;           /* the range is anchored or smoothed */
     struct nx_str checked_name; /* the last name that wants_counter looked at */
-    bool has_warned;  /* quantile_over_time: of `warned` */
+    bool has_warned;            /* quantile_over_time: of `warned` */
     double warned;
     double *values;
     uint64_t *present;

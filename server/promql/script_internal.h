@@ -50,7 +50,7 @@ struct regex;
 
 struct script_expect {
     enum script_expect_kind kind;
-    struct nx_str text;  /* the whole message, when has_text */
+    struct nx_str text; /* the whole message, when has_text */
     bool has_text;
     struct regex *regex; /* found anywhere in the message; NULL with has_text false: any message */
 };

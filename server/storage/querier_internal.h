@@ -1,9 +1,8 @@
 /* querier_internal.h - what querier.c, querier_select.c and querier_labels.c share. */
 #pragma once
 
-#include "narthex/storage/querier.h"
-
 #include "narthex/base/arena.h"
+#include "narthex/storage/querier.h"
 
 struct querier {
     struct series_source source; /* first: the source is this */
@@ -13,20 +12,26 @@ struct querier {
 };
 
 /* Adds the text, in the arena, unless it is there or there is no room for more. */
-void querier_warn(struct series_warnings *warnings, struct arena *arena, const char *format, ...) NX_PRINTF(3, 4);
+void querier_warn(struct series_warnings *warnings, struct arena *arena, const char *format, ...)
+    NX_PRINTF(3, 4);
 /* A block that gave `reason`: quarantined when its bytes are wrong, with a warning either way. */
-void querier_drop_block(struct querier *querier, struct block *block, struct series_warnings *warnings,
-                        struct arena *arena, const struct nx_err *reason);
+void querier_drop_block(struct querier *querier, struct block *block,
+                        struct series_warnings *warnings, struct arena *arena,
+                        const struct nx_err *reason);
 
-NX_NODISCARD nx_code querier_select(struct series_source *source, const struct matcher *matchers, size_t matcher_count,
-                                    int64_t min_ms, int64_t max_ms, const struct series_hints *hints,
-                                    struct series_set **out_set, struct series_warnings *warnings, struct nx_err *err);
-NX_NODISCARD nx_code querier_label_names(struct series_source *source, const struct matcher *matchers,
-                                         size_t matcher_count, int64_t min_ms, int64_t max_ms, size_t limit,
-                                         struct arena *arena, struct nx_str **out, size_t *out_count,
-                                         bool *out_truncated, struct series_warnings *warnings, struct nx_err *err);
+NX_NODISCARD nx_code querier_select(struct series_source *source, const struct matcher *matchers,
+                                    size_t matcher_count, int64_t min_ms, int64_t max_ms,
+                                    const struct series_hints *hints, struct series_set **out_set,
+                                    struct series_warnings *warnings, struct nx_err *err);
+NX_NODISCARD nx_code querier_label_names(struct series_source *source,
+                                         const struct matcher *matchers, size_t matcher_count,
+                                         int64_t min_ms, int64_t max_ms, size_t limit,
+                                         struct arena *arena, struct nx_str **out,
+                                         size_t *out_count, bool *out_truncated,
+                                         struct series_warnings *warnings, struct nx_err *err);
 NX_NODISCARD nx_code querier_label_values(struct series_source *source, struct nx_str name,
-                                          const struct matcher *matchers, size_t matcher_count, int64_t min_ms,
-                                          int64_t max_ms, size_t limit, struct arena *arena, struct nx_str **out,
-                                          size_t *out_count, bool *out_truncated, struct series_warnings *warnings,
-                                          struct nx_err *err);
+                                          const struct matcher *matchers, size_t matcher_count,
+                                          int64_t min_ms, int64_t max_ms, size_t limit,
+                                          struct arena *arena, struct nx_str **out,
+                                          size_t *out_count, bool *out_truncated,
+                                          struct series_warnings *warnings, struct nx_err *err);

@@ -47,7 +47,8 @@ struct querier_set {
     size_t equal_count;
     struct columns gathered, piece, merged; /* reused from series to series */
     struct head_view view;                  /* keeps in the head what the snapshot's blocks lack */
-    struct nx_buf label_items, label_text;  /* labels of the series at hand: reading samples moves a reader on */
+    struct nx_buf label_items,
+        label_text; /* labels of the series at hand: reading samples moves a reader on */
     struct labels labels;
     size_t emitted;
 };
@@ -153,11 +154,13 @@ static nx_code check_memory(const struct querier_set *set, struct nx_err *err)
     const struct arena *arena = set->hints.arena;
     if (arena->budget_bytes == 0)
         return NX_OK;
-    size_t used = arena_usage(arena) + set->gathered.times_ms.cap + set->gathered.values.cap + set->piece.times_ms.cap +
-                  set->piece.values.cap + set->merged.times_ms.cap + set->merged.values.cap;
+    size_t used = arena_usage(arena) + set->gathered.times_ms.cap + set->gathered.values.cap +
+                  set->piece.times_ms.cap + set->piece.values.cap + set->merged.times_ms.cap +
+                  set->merged.values.cap;
     if (used <= arena->budget_bytes)
         return NX_OK;
-    return nx_err_set(err, NX_E_LIMIT, "the samples of one series need more than the %zu bytes that a query may use",
+    return nx_err_set(err, NX_E_LIMIT,
+                      "the samples of one series need more than the %zu bytes that a query may use",
                       arena->budget_bytes);
 }
 
@@ -217,8 +220,10 @@ static nx_code read_piece(struct querier_set *set, const struct input *input, st
     if (input->block == NULL) {
         nx_code code = head_read(set->querier->head, input->series[input->next].ref, set->min_ms,
                                  set->max_ms, &set->piece.times_ms, &set->piece.values, err);
-        if (code == NX_OK && head_view_is_expired(&set->view)) /* asked after the read: it may lack something */
-            return nx_err_set(err, NX_E_TIMEOUT, "the query ran on while what it reads was moved to disk");
+        if (code == NX_OK &&
+            head_view_is_expired(&set->view)) /* asked after the read: it may lack something */
+            return nx_err_set(err, NX_E_TIMEOUT,
+                              "the query ran on while what it reads was moved to disk");
         return code;
     }
     nx_code code = block_reader_samples(input->reader, input->ranks[input->next], set->min_ms,
@@ -260,7 +265,8 @@ static nx_code any_overlaps(struct querier_set *set, bool *out_overlaps, struct 
         nx_code code = block_reader_overlaps(input->reader, input->ranks[input->next], set->min_ms,
                                              set->max_ms, out_overlaps, err);
         if (is_damage(code))
-            querier_warn(set->warnings, set->hints.arena, "block %s: a part of it cannot be read: %s",
+            querier_warn(set->warnings, set->hints.arena,
+                         "block %s: a part of it cannot be read: %s",
                          block_meta(input->block)->ulid, err->msg);
         else if (code != NX_OK)
             return code;

@@ -1,14 +1,13 @@
 /* store_internal.h - the store's parts, for store.c, store_write.c, maintenance.c and their tests. */
 #pragma once
 
+#include "narthex/base/thread.h"
 #include "narthex/block/merge.h"
 #include "narthex/storage/committer.h"
 #include "narthex/storage/flush.h"
 #include "narthex/storage/head_view.h"
 #include "narthex/storage/querier.h"
 #include "narthex/storage/store.h"
-
-#include "narthex/base/thread.h"
 
 #include <stdatomic.h>
 

@@ -9,8 +9,7 @@
 __attribute__((noreturn)) void nx_assert_failed(const char *expression, const char *file, int line);
 
 #define NX_ASSERT(expression)                                                                      \
-    (__builtin_expect(!!(expression), 1) ? (void)0                                                 \
-                                         : nx_assert_failed(#expression, __FILE__, __LINE__))
+ (__builtin_expect(!!(expression), 1) ? (void)0 : nx_assert_failed(#expression, __FILE__, __LINE__))
 
 #if NX_DCHECK_ENABLED
 # define NX_DCHECK(expression) NX_ASSERT(expression)

@@ -8,8 +8,8 @@
 
 #include <stddef.h>
 
-#define NX_NODISCARD            __attribute__((warn_unused_result))
-#define NX_PRINTF(text, args)   __attribute__((format(printf, text, args)))
+#define NX_NODISCARD          __attribute__((warn_unused_result))
+#define NX_PRINTF(text, args) __attribute__((format(printf, text, args)))
 
 /* Who caused it decides the code. api_errors.c maps each to an HTTP status, once. */
 typedef enum nx_code {
@@ -31,7 +31,7 @@ typedef enum nx_code {
 
 struct nx_err {
     nx_code code;
-    int sys; /* errno when code is NX_E_IO or NX_E_FULL, else 0 */
+    int sys;        /* errno when code is NX_E_IO or NX_E_FULL, else 0 */
     char msg[1000]; /* Prometheus' texts quote whole label sets */
 };
 

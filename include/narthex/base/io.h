@@ -17,7 +17,8 @@ struct io {
                     struct nx_err *err);
     nx_code (*close)(const struct io *io, int fd, struct nx_err *err);
     nx_code (*pread)(const struct io *io, int fd, void *out, size_t bytes, uint64_t offset,
-                     size_t *out_bytes, struct nx_err *err); /* less than bytes only at the end of the file */
+                     size_t *out_bytes,
+                     struct nx_err *err); /* less than bytes only at the end of the file */
     nx_code (*pwrite)(const struct io *io, int fd, const void *data, size_t bytes, uint64_t offset,
                       struct nx_err *err);
     nx_code (*fdatasync)(const struct io *io, int fd, struct nx_err *err);
@@ -25,7 +26,8 @@ struct io {
     nx_code (*ftruncate)(const struct io *io, int fd, uint64_t bytes, struct nx_err *err);
     nx_code (*rename)(const struct io *io, const char *from, const char *to, struct nx_err *err);
     nx_code (*unlink)(const struct io *io, const char *path, struct nx_err *err);
-    nx_code (*mkdir)(const struct io *io, const char *path, struct nx_err *err); /* an existing directory is fine */
+    nx_code (*mkdir)(const struct io *io, const char *path,
+                     struct nx_err *err); /* an existing directory is fine */
     nx_code (*rmdir)(const struct io *io, const char *path, struct nx_err *err);
     void (*crash_point)(const struct io *io, const char *name); /* real: see io_crash_point */
 };
@@ -49,9 +51,10 @@ NX_NODISCARD nx_code io_write_file(const struct io *io, const char *path, struct
                                    struct nx_err *err);
 
 /* Calls `each` with the name of every entry but . and .., in byte order; stops at another code than NX_OK. */
-typedef nx_code (*io_each_fn)(void *context, const char *name, bool is_directory, struct nx_err *err);
-NX_NODISCARD nx_code io_each_entry(const struct io *io, const char *path, io_each_fn each, void *context,
-                                   struct nx_err *err);
+typedef nx_code (*io_each_fn)(void *context, const char *name, bool is_directory,
+                              struct nx_err *err);
+NX_NODISCARD nx_code io_each_entry(const struct io *io, const char *path, io_each_fn each,
+                                   void *context, struct nx_err *err);
 
 /* The process ends with _exit(137) here when the environment variable NARTHEX_CRASH_POINT is `name` (or "name:N" for
  * its N-th passage): how the crash tests stop between two steps. Free when the variable is not set. */

@@ -47,10 +47,10 @@ struct io_faulty {
     const struct io *inner; /* [I] borrowed */
     struct io_fault faults[IO_FAULTS_MAX];
     size_t fault_count;
-    const char *stop_at;                    /* see io_faulty_stop_at */
-    _Atomic bool is_stopped;                /* [A] */
-    _Atomic uint64_t calls[IO_CALL_COUNT];  /* [A] relaxed */
-    _Atomic uint64_t failed_calls;          /* [A] relaxed */
+    const char *stop_at;                   /* see io_faulty_stop_at */
+    _Atomic bool is_stopped;               /* [A] */
+    _Atomic uint64_t calls[IO_CALL_COUNT]; /* [A] relaxed */
+    _Atomic uint64_t failed_calls;         /* [A] relaxed */
 };
 
 void io_faulty_init(struct io_faulty *faulty, const struct io *inner);

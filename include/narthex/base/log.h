@@ -35,7 +35,8 @@ struct log_field {
     } value;
 };
 
-#define LOG_STR(k, v)   ((struct log_field){.key = (k), .kind = LOG_FIELD_STR, .value.str = nx_str_from(v)})
+#define LOG_STR(k, v)                                                                              \
+ ((struct log_field){.key = (k), .kind = LOG_FIELD_STR, .value.str = nx_str_from(v)})
 #define LOG_VIEW(k, v)  ((struct log_field){.key = (k), .kind = LOG_FIELD_STR, .value.str = (v)})
 #define LOG_INT(k, v)   ((struct log_field){.key = (k), .kind = LOG_FIELD_INT, .value.i = (v)})
 #define LOG_UINT(k, v)  ((struct log_field){.key = (k), .kind = LOG_FIELD_UINT, .value.u = (v)})
@@ -46,17 +47,17 @@ bool log_level_parse(struct nx_str text, enum log_level *out_level);
 void log_set_fd(int fd); /* default 2 */
 
 /* One write(2) per line; a key or value that needs it is quoted. */
-void log_event(enum log_level level, const char *area, const char *msg, const struct log_field *fields,
-               size_t field_count);
+void log_event(enum log_level level, const char *area, const char *msg,
+               const struct log_field *fields, size_t field_count);
 bool log_is_on(enum log_level level);
 
 #define LOG_AT(level, area, msg, ...)                                                              \
-    do {                                                                                           \
-        if (log_is_on(level)) {                                                                    \
-            const struct log_field log_fields_[] = {{.key = NULL}, ##__VA_ARGS__};                 \
-            log_event(level, area, msg, log_fields_ + 1, sizeof(log_fields_) / sizeof(log_fields_[0]) - 1); \
-        }                                                                                          \
-    } while (0)
+ do {                                                                                              \
+  if (log_is_on(level)) {                                                                          \
+   const struct log_field log_fields_[] = {{.key = NULL}, ##__VA_ARGS__};                          \
+   log_event(level, area, msg, log_fields_ + 1, sizeof(log_fields_) / sizeof(log_fields_[0]) - 1); \
+  }                                                                                                \
+ } while (0)
 #define log_debug(area, msg, ...) LOG_AT(LOG_LEVEL_DEBUG, area, msg, ##__VA_ARGS__)
 #define log_info(area, msg, ...)  LOG_AT(LOG_LEVEL_INFO, area, msg, ##__VA_ARGS__)
 #define log_warn(area, msg, ...)  LOG_AT(LOG_LEVEL_WARN, area, msg, ##__VA_ARGS__)

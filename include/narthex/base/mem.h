@@ -6,12 +6,12 @@
 
 #include <stddef.h>
 
-void *nx_alloc(size_t bytes);                       /* uninitialised */
-void *nx_calloc(size_t count, size_t bytes);        /* zeroed; overflow of the product aborts */
+void *nx_alloc(size_t bytes);                /* uninitialised */
+void *nx_calloc(size_t count, size_t bytes); /* zeroed; overflow of the product aborts */
 void *nx_realloc(void *memory, size_t bytes);
 void *nx_realloc_array(void *memory, size_t count, size_t bytes);
 char *nx_strdup(const char *text);
-void nx_free(void *memory);                         /* NULL is fine */
+void nx_free(void *memory); /* NULL is fine */
 
 /* Page-aligned, zeroed anonymous memory for large tables; transparent huge pages are asked for. */
 void *nx_map_alloc(size_t bytes);

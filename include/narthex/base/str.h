@@ -58,7 +58,8 @@ struct nx_str nx_str_trim(struct nx_str s);              /* space, tab, CR, LF o
 
 /* Splits at the first `separator`: *out_head before it, *out_rest after it. False, and all in *out_head, when
  * there is none. */
-bool nx_str_split(struct nx_str s, char separator, struct nx_str *out_head, struct nx_str *out_rest);
+bool nx_str_split(struct nx_str s, char separator, struct nx_str *out_head,
+                  struct nx_str *out_rest);
 
 /* Whole-string decimal numbers; false on anything else, overflow included. Outputs untouched on failure. */
 bool nx_str_to_u64(struct nx_str s, uint64_t *out_value);

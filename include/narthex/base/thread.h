@@ -43,7 +43,8 @@ void cond_init(struct nx_cond *cond);
 void cond_deinit(struct nx_cond *cond);
 void cond_wait(struct nx_cond *cond, struct nx_mutex *mutex) NX_REQUIRES(*mutex);
 /* False when `timeout_ns` passed first. */
-bool cond_wait_for(struct nx_cond *cond, struct nx_mutex *mutex, uint64_t timeout_ns) NX_REQUIRES(*mutex);
+bool cond_wait_for(struct nx_cond *cond, struct nx_mutex *mutex, uint64_t timeout_ns)
+    NX_REQUIRES(*mutex);
 void cond_signal(struct nx_cond *cond);
 void cond_broadcast(struct nx_cond *cond);
 
@@ -64,15 +65,15 @@ struct nx_thread {
     bool is_running;
 };
 /* All signals are blocked in the new thread; `name` (at most 15 characters) shows in ps and gdb. */
-NX_NODISCARD nx_code thread_start(struct nx_thread *thread, const char *name, void (*run)(void *), void *argument,
-                                  struct nx_err *err);
+NX_NODISCARD nx_code thread_start(struct nx_thread *thread, const char *name, void (*run)(void *),
+                                  void *argument, struct nx_err *err);
 void thread_join(struct nx_thread *thread); /* nothing when it does not run */
 
 /* A fixed number of workers and one bounded queue. */
 struct worker_pool;
 typedef void (*work_fn)(void *argument);
-NX_NODISCARD nx_code worker_pool_new(struct worker_pool **out_pool, const char *name, unsigned workers,
-                                     size_t queue_max, struct nx_err *err);
+NX_NODISCARD nx_code worker_pool_new(struct worker_pool **out_pool, const char *name,
+                                     unsigned workers, size_t queue_max, struct nx_err *err);
 /* False when the queue is full or the pool stops: the work was not taken. */
 NX_NODISCARD bool worker_pool_try_submit(struct worker_pool *pool, work_fn work, void *argument);
 size_t worker_pool_queued(struct worker_pool *pool);

@@ -20,42 +20,45 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BLOCK_SOURCES_MAX  4096u
-#define BLOCK_SLOT_NONE    UINT32_MAX
+#define BLOCK_SOURCES_MAX 4096u
+#define BLOCK_SLOT_NONE   UINT32_MAX
 
 struct block_meta {
     char ulid[ULID_TEXT_LEN + 1];
-    uint32_t level;                    /* 0 flush, 1 two-hour partition, 2 day */
-    int64_t min_time_ms, max_time_ms;  /* of its samples, both inclusive */
+    uint32_t level;                   /* 0 flush, 1 two-hour partition, 2 day */
+    int64_t min_time_ms, max_time_ms; /* of its samples, both inclusive */
     uint64_t series_count, sample_count, chunk_count;
-    uint64_t commit_min, commit_max;   /* journal commits whose data it holds: the earlier wins a duplicate */
+    uint64_t commit_min,
+        commit_max; /* journal commits whose data it holds: the earlier wins a duplicate */
     uint64_t index_bytes, chunks_bytes;
-    uint32_t source_count;             /* blocks that it was merged from; their ulids are in block.meta */
+    uint32_t source_count; /* blocks that it was merged from; their ulids are in block.meta */
 };
 
 /* ---- write ---- */
 
 struct block_writer;
 struct block_writer_options {
-    const struct io *io;        /* borrowed */
-    const char *dir;            /* the directory to make, under tmp/; copied */
-    const char *ulid;           /* copied */
+    const struct io *io; /* borrowed */
+    const char *dir;     /* the directory to make, under tmp/; copied */
+    const char *ulid;    /* copied */
     uint32_t level;
     uint64_t commit_min, commit_max;
     int zstd_level;             /* 1; 3 in day blocks */
     const char *const *sources; /* ulids of the blocks that it is merged from; copied */
     uint32_t source_count;
 };
-NX_NODISCARD nx_code block_writer_new(struct block_writer **out_writer, const struct block_writer_options *options,
+NX_NODISCARD nx_code block_writer_new(struct block_writer **out_writer,
+                                      const struct block_writer_options *options,
                                       struct nx_err *err);
 /* One series with all its samples, in label order (asserted), samples strictly ascending, count >= 1. slot:
  * BLOCK_SLOT_NONE above level 0. Everything is copied or written before it returns. */
-NX_NODISCARD nx_code block_writer_add(struct block_writer *writer, struct labels labels, uint32_t slot,
-                                      const int64_t *times_ms, const double *values, size_t count,
-                                      struct nx_err *err);
+NX_NODISCARD nx_code block_writer_add(struct block_writer *writer, struct labels labels,
+                                      uint32_t slot, const int64_t *times_ms, const double *values,
+                                      size_t count, struct nx_err *err);
 /* Index, block.meta, sync of the files and of the directory. Crash points: flush_encoded, flush_indexed,
  * flush_sealed. */
-NX_NODISCARD nx_code block_writer_finish(struct block_writer *writer, struct block_meta *out_meta, struct nx_err *err);
+NX_NODISCARD nx_code block_writer_finish(struct block_writer *writer, struct block_meta *out_meta,
+                                         struct nx_err *err);
 /* Ends the writer; unless it finished, its directory is removed. NULL is fine. */
 void block_writer_free(struct block_writer *writer);
 
@@ -80,32 +83,39 @@ NX_NODISCARD nx_code block_verify(struct block *block, struct nx_err *err);
 NX_NODISCARD nx_code block_scrub(struct block *block, struct nx_err *err);
 
 /* Ranks of the series that satisfy all matchers, ascending, in `arena`. Threads: any. */
-NX_NODISCARD nx_code block_select(struct block *block, const struct matcher *matchers, size_t matcher_count,
-                                  struct arena *arena, uint32_t **out_ranks, size_t *out_count, struct nx_err *err);
+NX_NODISCARD nx_code block_select(struct block *block, const struct matcher *matchers,
+                                  size_t matcher_count, struct arena *arena, uint32_t **out_ranks,
+                                  size_t *out_count, struct nx_err *err);
 
 /* A reader walks ranks mostly upwards; it caches the page and the group at hand. One thread at a time. */
 struct block_reader;
-NX_NODISCARD nx_code block_reader_new(struct block *block, struct block_reader **out_reader, struct nx_err *err);
+NX_NODISCARD nx_code block_reader_new(struct block *block, struct block_reader **out_reader,
+                                      struct nx_err *err);
 void block_reader_free(struct block_reader *reader); /* NULL is fine */
 /* The array is valid until the next block_reader_labels on this reader, the texts as long as the block. slot may be
  * NULL. */
-NX_NODISCARD nx_code block_reader_labels(struct block_reader *reader, uint32_t rank, struct labels *out_labels,
-                                         uint32_t *out_slot, struct nx_err *err);
+NX_NODISCARD nx_code block_reader_labels(struct block_reader *reader, uint32_t rank,
+                                         struct labels *out_labels, uint32_t *out_slot,
+                                         struct nx_err *err);
 /* Samples in [min_ms, max_ms], ascending, appended to buffers of int64_t and double; on failure the buffers are as
  * before. NX_E_CORRUPT: this group is damaged, others may be good. NX_E_IO: a read failed, a retry may succeed. */
-NX_NODISCARD nx_code block_reader_samples(struct block_reader *reader, uint32_t rank, int64_t min_ms, int64_t max_ms,
-                                          struct nx_buf *times_ms, struct nx_buf *values, struct nx_err *err);
+NX_NODISCARD nx_code block_reader_samples(struct block_reader *reader, uint32_t rank,
+                                          int64_t min_ms, int64_t max_ms, struct nx_buf *times_ms,
+                                          struct nx_buf *values, struct nx_err *err);
 /* True when the series has a chunk that overlaps the range, from the directory alone where possible. */
-NX_NODISCARD nx_code block_reader_overlaps(struct block_reader *reader, uint32_t rank, int64_t min_ms, int64_t max_ms,
-                                           bool *out_overlaps, struct nx_err *err);
+NX_NODISCARD nx_code block_reader_overlaps(struct block_reader *reader, uint32_t rank,
+                                           int64_t min_ms, int64_t max_ms, bool *out_overlaps,
+                                           struct nx_err *err);
 
 /* Distinct names, or values of `name`, sorted, text in the arena. */
-NX_NODISCARD nx_code block_label_names(struct block *block, struct arena *arena, struct nx_str **out, size_t *out_count,
-                                       struct nx_err *err);
-NX_NODISCARD nx_code block_label_values(struct block *block, struct nx_str name, struct arena *arena,
-                                        struct nx_str **out, size_t *out_count, struct nx_err *err);
+NX_NODISCARD nx_code block_label_names(struct block *block, struct arena *arena,
+                                       struct nx_str **out, size_t *out_count, struct nx_err *err);
+NX_NODISCARD nx_code block_label_values(struct block *block, struct nx_str name,
+                                        struct arena *arena, struct nx_str **out, size_t *out_count,
+                                        struct nx_err *err);
 
 /* All series in rank order with their slots: how a start fills the head. */
-typedef nx_code (*block_series_fn)(void *context, uint32_t rank, uint32_t slot, struct labels labels,
-                                   struct nx_err *err);
-NX_NODISCARD nx_code block_each_series(struct block *block, block_series_fn each, void *context, struct nx_err *err);
+typedef nx_code (*block_series_fn)(void *context, uint32_t rank, uint32_t slot,
+                                   struct labels labels, struct nx_err *err);
+NX_NODISCARD nx_code block_each_series(struct block *block, block_series_fn each, void *context,
+                                       struct nx_err *err);

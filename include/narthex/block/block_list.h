@@ -22,8 +22,8 @@ struct block_list_options {
     const char *data_dir;      /* copied */
     size_t cache_bytes;        /* of decompressed groups */
 };
-NX_NODISCARD nx_code block_list_open(struct block_list **out_list, const struct block_list_options *options,
-                                     struct nx_err *err);
+NX_NODISCARD nx_code block_list_open(struct block_list **out_list,
+                                     const struct block_list_options *options, struct nx_err *err);
 void block_list_close(struct block_list *list); /* NULL is fine */
 struct catalog *block_list_catalog(struct block_list *list);
 
@@ -33,25 +33,27 @@ struct block_snapshot {
     struct block **blocks; /* nx_alloc'd */
     size_t count;
 };
-void block_list_snapshot(struct block_list *list, int64_t min_ms, int64_t max_ms, struct block_snapshot *out);
+void block_list_snapshot(struct block_list *list, int64_t min_ms, int64_t max_ms,
+                         struct block_snapshot *out);
 void block_snapshot_end(struct block_snapshot *snapshot); /* safe twice */
 
 /* A new ulid, entered as building; out_dir is its directory in tmp/. */
-NX_NODISCARD nx_code block_list_begin(struct block_list *list, char out_ulid[ULID_TEXT_LEN + 1], struct nx_buf *out_dir,
-                                      struct nx_err *err);
+NX_NODISCARD nx_code block_list_begin(struct block_list *list, char out_ulid[ULID_TEXT_LEN + 1],
+                                      struct nx_buf *out_dir, struct nx_err *err);
 /* A block that block_list_begin named will not come: its row and what there is of its directory go. */
 void block_list_abandon(struct block_list *list, const char *ulid);
 /* Blocks finished in tmp/ become live, `retired` go (their directories once the last reader is done: block_list_sweep).
  * All or none. When the commit itself fails with NX_E_IO, it is open whether it happened: what was made stays on
  * disk, and the next start finds out; until then the sources serve. Threads: one publisher at a time. */
-NX_NODISCARD nx_code block_list_publish(struct block_list *list, const struct block_meta *live, size_t live_count,
-                                        struct block *const *retired, size_t retired_count, struct nx_err *err);
+NX_NODISCARD nx_code block_list_publish(struct block_list *list, const struct block_meta *live,
+                                        size_t live_count, struct block *const *retired,
+                                        size_t retired_count, struct nx_err *err);
 /* Removes the directories of retired blocks that nobody reads any more. Called by publish; a maintenance loop calls
  * it now and then, so that space comes back after a long query too. Returns how many still wait. */
 unsigned block_list_sweep(struct block_list *list);
 /* Sets a damaged block aside: out of the list, directory to quarantine/ with the reason. Idempotent. */
-NX_NODISCARD nx_code block_list_quarantine(struct block_list *list, struct block *block, const char *reason,
-                                           struct nx_err *err);
+NX_NODISCARD nx_code block_list_quarantine(struct block_list *list, struct block *block,
+                                           const char *reason, struct nx_err *err);
 /* The level-0 block with the highest commit_max, referenced; NULL when there is none. */
 struct block *block_list_newest_flush(struct block_list *list);
 
@@ -60,6 +62,6 @@ struct block_list_stats {
     uint64_t quarantined; /* since the list was opened, found at start included */
     uint64_t waiting;     /* retired, still read by somebody */
     uint64_t cache_bytes;
-    char damage[240];     /* what the last quarantine was about; empty: none */
+    char damage[240]; /* what the last quarantine was about; empty: none */
 };
 void block_list_stats(struct block_list *list, struct block_list_stats *out);

@@ -17,26 +17,32 @@
 struct catalog;
 /* <data>/catalog.mdb; created when absent. NX_E_INVALID for another format version, NX_E_CORRUPT when it does not
  * verify. */
-NX_NODISCARD nx_code catalog_open(struct catalog **out_catalog, const char *path, struct nx_err *err);
+NX_NODISCARD nx_code catalog_open(struct catalog **out_catalog, const char *path,
+                                  struct nx_err *err);
 void catalog_close(struct catalog *catalog); /* NULL is fine */
 
 enum catalog_state {
     CATALOG_BUILDING = 1, /* its directory may exist half-made: removed at start */
     CATALOG_LIVE = 2,
-    CATALOG_RETIRED = 3,  /* replaced or expired: its directory is removed, then the row */
+    CATALOG_RETIRED = 3, /* replaced or expired: its directory is removed, then the row */
 };
 
 /* Before a block's directory appears. */
 NX_NODISCARD nx_code catalog_begin(struct catalog *catalog, const char *ulid, struct nx_err *err);
 /* One transaction: `live` become live (metas stored), `retired` become retired. */
-NX_NODISCARD nx_code catalog_publish(struct catalog *catalog, const struct block_meta *live, size_t live_count,
-                                     const char *const *retired, size_t retired_count, struct nx_err *err);
+NX_NODISCARD nx_code catalog_publish(struct catalog *catalog, const struct block_meta *live,
+                                     size_t live_count, const char *const *retired,
+                                     size_t retired_count, struct nx_err *err);
 NX_NODISCARD nx_code catalog_forget(struct catalog *catalog, const char *ulid, struct nx_err *err);
 
 typedef nx_code (*catalog_each_fn)(void *context, const char *ulid, enum catalog_state state,
-                                   const struct block_meta *meta, struct nx_err *err); /* meta NULL unless LIVE */
-NX_NODISCARD nx_code catalog_each(struct catalog *catalog, catalog_each_fn each, void *context, struct nx_err *err);
+                                   const struct block_meta *meta,
+                                   struct nx_err *err); /* meta NULL unless LIVE */
+NX_NODISCARD nx_code catalog_each(struct catalog *catalog, catalog_each_fn each, void *context,
+                                  struct nx_err *err);
 
 /* Small named values of other modules (instance id, counters). NX_E_NOT_FOUND when absent. */
-NX_NODISCARD nx_code catalog_get(struct catalog *catalog, const char *key, struct nx_buf *out, struct nx_err *err);
-NX_NODISCARD nx_code catalog_put(struct catalog *catalog, const char *key, struct nx_bytes value, struct nx_err *err);
+NX_NODISCARD nx_code catalog_get(struct catalog *catalog, const char *key, struct nx_buf *out,
+                                 struct nx_err *err);
+NX_NODISCARD nx_code catalog_put(struct catalog *catalog, const char *key, struct nx_bytes value,
+                                 struct nx_err *err);

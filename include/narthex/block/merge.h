@@ -20,22 +20,26 @@
 
 #include "narthex/block/block_list.h"
 
-#define PARTITION_MS        (2 * 3600 * INT64_C(1000))
-#define DAY_MS              (24 * 3600 * INT64_C(1000))
-#define MERGE_GRACE_MS      (30 * 60 * INT64_C(1000))
-#define MERGE_SOURCES_MAX   64u
-#define MERGE_FLUSHES_MAX   24u /* of level 0: six hours of quiet flushes, or a flood */
-#define MERGE_PIECES_MAX    8u
-#define MERGE_OUTPUTS_MAX   16u /* written at once; data of more partitions takes another pass over the sources */
+#define PARTITION_MS      (2 * 3600 * INT64_C(1000))
+#define DAY_MS            (24 * 3600 * INT64_C(1000))
+#define MERGE_GRACE_MS    (30 * 60 * INT64_C(1000))
+#define MERGE_SOURCES_MAX 64u
+#define MERGE_FLUSHES_MAX 24u /* of level 0: six hours of quiet flushes, or a flood */
+#define MERGE_PIECES_MAX  8u
+#define MERGE_OUTPUTS_MAX                                                                          \
+ 16u /* written at once; data of more partitions takes another pass over the sources */
 
 struct merge_job {
-    uint32_t source_index[MERGE_SOURCES_MAX]; /* into the metas given to merge_plan, in order of precedence */
+    uint32_t source_index
+        [MERGE_SOURCES_MAX]; /* into the metas given to merge_plan, in order of precedence */
     size_t source_count;
-    int64_t day_before_ms; /* samples before this go to their day, level 2; the others to their partition, level 1 */
+    int64_t
+        day_before_ms; /* samples before this go to their day, level 2; the others to their partition, level 1 */
 };
 /* False: nothing to do. Metas in order of precedence. `force`: every partition counts as ended and everything is worth
  * it (tests, tools). */
-bool merge_plan(const struct block_meta *metas, size_t count, int64_t now_ms, bool force, struct merge_job *out_job);
+bool merge_plan(const struct block_meta *metas, size_t count, int64_t now_ms, bool force,
+                struct merge_job *out_job);
 
 struct merge_result {
     uint64_t samples, duplicates, bytes_in, bytes_out;
@@ -44,13 +48,14 @@ struct merge_result {
 /* Plans and runs one job. *out_worked false: nothing to do. `is_stopping` is polled (NX_E_CANCELLED); may be NULL.
  * NX_E_CORRUPT: a source is damaged; it was quarantined when its index is, else it keeps serving what is good and is
  * left out of merges from then on. Call again. */
-NX_NODISCARD nx_code merge_run(struct block_list *list, int64_t now_ms, bool force, _Atomic bool *is_stopping,
-                               bool *out_worked, struct merge_result *out_result, struct nx_err *err);
+NX_NODISCARD nx_code merge_run(struct block_list *list, int64_t now_ms, bool force,
+                               _Atomic bool *is_stopping, bool *out_worked,
+                               struct merge_result *out_result, struct nx_err *err);
 
 /* Drops every block whose newest sample is older than the retention. The newest level-0 block stays: the journal needs
  * its slots. */
-NX_NODISCARD nx_code retention_run(struct block_list *list, int64_t now_ms, int64_t retention_ms, unsigned *out_removed,
-                                   struct nx_err *err);
+NX_NODISCARD nx_code retention_run(struct block_list *list, int64_t now_ms, int64_t retention_ms,
+                                   unsigned *out_removed, struct nx_err *err);
 /* Drops the blocks with the oldest data until all together have at most bytes_max. Likewise. */
-NX_NODISCARD nx_code retention_run_bytes(struct block_list *list, uint64_t bytes_max, unsigned *out_removed,
-                                         struct nx_err *err);
+NX_NODISCARD nx_code retention_run_bytes(struct block_list *list, uint64_t bytes_max,
+                                         unsigned *out_removed, struct nx_err *err);

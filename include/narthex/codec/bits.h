@@ -10,7 +10,8 @@
 
 #define BITS_COUNT_MAX 128u /* values in one call */
 #define BITS_WIDTH_MAX 56u  /* of those below 64 */
-#define BITS_PAD       8u   /* bytes that bits_pack may write, and unpacking would like to read, behind the last */
+#define BITS_PAD                                                                                   \
+ 8u /* bytes that bits_pack may write, and unpacking would like to read, behind the last */
 
 static inline size_t bits_bytes(size_t count, unsigned width)
 {

@@ -16,7 +16,8 @@
 #include <stdint.h>
 
 #define CHUNK_SAMPLES_MAX 4096u
-#define CHUNK_SAMPLES_CUT 480u /* writers cut here: two hours at 15 s; shorter chunks cost bytes, longer ones reads */
+#define CHUNK_SAMPLES_CUT                                                                          \
+ 480u /* writers cut here: two hours at 15 s; shorter chunks cost bytes, longer ones reads */
 
 enum chunk_codec_id {
     CHUNK_CODEC_CONST = 1, /* the same bits throughout */

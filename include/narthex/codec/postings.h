@@ -35,7 +35,8 @@ void postings_to_array(const struct postings *set, uint32_t *out_ids);
 /* Packed form of an ascending array, appended. */
 void postings_encode(const uint32_t *ids, size_t count, struct nx_buf *out);
 /* ORs a packed list into `set`. NX_E_CORRUPT, and `set` untouched, when it is no valid list of ids below id_bound. */
-NX_NODISCARD nx_code postings_decode_into(struct nx_bytes bytes, uint32_t id_bound, struct postings *set);
+NX_NODISCARD nx_code postings_decode_into(struct nx_bytes bytes, uint32_t id_bound,
+                                          struct postings *set);
 /* The number of ids that the head of a packed list names, the rest unread; 0 when the head is not valid. */
 uint64_t postings_encoded_count(struct nx_bytes bytes);
 /* Bytes on the heap, allocator overhead estimated. Cost: linear in the set. */

@@ -51,7 +51,8 @@ struct byte_reader {
 
 static inline struct byte_reader byte_reader_of(struct nx_bytes bytes)
 {
-    const uint8_t *end = bytes.len == 0 ? bytes.data : bytes.data + bytes.len; /* data may be NULL */
+    const uint8_t *end =
+        bytes.len == 0 ? bytes.data : bytes.data + bytes.len; /* data may be NULL */
     return (struct byte_reader){.next = bytes.data, .end = end, .is_bad = false};
 }
 
@@ -78,4 +79,5 @@ uint8_t byte_reader_u8(struct byte_reader *reader);
 uint16_t byte_reader_u16(struct byte_reader *reader); /* little-endian */
 uint32_t byte_reader_u32(struct byte_reader *reader);
 uint64_t byte_reader_u64(struct byte_reader *reader);
-struct nx_bytes byte_reader_take(struct byte_reader *reader, uint64_t bytes); /* a view; empty and bad when short */
+struct nx_bytes byte_reader_take(struct byte_reader *reader,
+                                 uint64_t bytes); /* a view; empty and bad when short */

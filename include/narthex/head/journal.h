@@ -22,8 +22,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define JOURNAL_COMMIT_BYTES_MAX  (64u << 20)
-#define JOURNAL_SEGMENT_BYTES     (128u << 20) /* default */
+#define JOURNAL_COMMIT_BYTES_MAX (64u << 20)
+#define JOURNAL_SEGMENT_BYTES    (128u << 20) /* default */
 
 /* What one shard has appended since its last commit; columns of equal length. Owned by the shard, swapped out whole. */
 struct journal_buffer {
@@ -39,8 +39,8 @@ void journal_buffer_deinit(struct journal_buffer *buffer);
 void journal_buffer_reset(struct journal_buffer *buffer); /* keeps memory up to a bound */
 void journal_buffer_define(struct journal_buffer *buffer, uint32_t slot, struct labels labels);
 void journal_buffer_reserve(struct journal_buffer *buffer, size_t samples);
-static inline void journal_buffer_push(struct journal_buffer *buffer, uint32_t slot, int64_t time_ms,
-                                       uint64_t value_bits)
+static inline void journal_buffer_push(struct journal_buffer *buffer, uint32_t slot,
+                                       int64_t time_ms, uint64_t value_bits)
 {
     size_t i = buffer->sample_count++;
     buffer->slots[i] = slot;
@@ -50,15 +50,15 @@ static inline void journal_buffer_push(struct journal_buffer *buffer, uint32_t s
 
 struct journal;
 struct journal_options {
-    const struct io *io;       /* borrowed */
-    const char *dir;           /* created when absent; copied */
-    uint64_t segment_bytes;    /* 0: JOURNAL_SEGMENT_BYTES */
+    const struct io *io;        /* borrowed */
+    const char *dir;            /* created when absent; copied */
+    uint64_t segment_bytes;     /* 0: JOURNAL_SEGMENT_BYTES */
     const char *quarantine_dir; /* where damaged segments go; copied */
 };
 
 /* Reads the headers of all segments, writes nothing. */
-NX_NODISCARD nx_code journal_open(struct journal **out_journal, const struct journal_options *options,
-                                  struct nx_err *err);
+NX_NODISCARD nx_code journal_open(struct journal **out_journal,
+                                  const struct journal_options *options, struct nx_err *err);
 NX_NODISCARD nx_code journal_close(struct journal *journal, struct nx_err *err); /* NULL is fine */
 
 /* Hands over everything that was committed after `released_commit` (that of the newest flushed block): commits in
@@ -71,8 +71,8 @@ NX_NODISCARD nx_code journal_close(struct journal *journal, struct nx_err *err);
 struct journal_visitor {
     void *context;
     nx_code (*define)(void *context, uint32_t slot, struct labels labels, struct nx_err *err);
-    nx_code (*samples)(void *context, const uint32_t *slots, const int64_t *times_ms, const uint64_t *value_bits,
-                       size_t count, struct nx_err *err);
+    nx_code (*samples)(void *context, const uint32_t *slots, const int64_t *times_ms,
+                       const uint64_t *value_bits, size_t count, struct nx_err *err);
 };
 struct journal_replay_result {
     uint64_t commits, samples, definitions;
@@ -82,8 +82,8 @@ struct journal_replay_result {
     char damage[240]; /* first damage, for the log */
 };
 NX_NODISCARD nx_code journal_replay(struct journal *journal, uint64_t released_commit,
-                                    const struct journal_visitor *visitor, struct journal_replay_result *out,
-                                    struct nx_err *err);
+                                    const struct journal_visitor *visitor,
+                                    struct journal_replay_result *out, struct nx_err *err);
 
 /* Writes `buffers`, definitions first, as one commit and makes it durable: when this returns NX_OK, a crash keeps all
  * of it; a crash before may keep any whole records of it, never part of one. Buffers are borrowed. *out_commit is
@@ -103,7 +103,8 @@ NX_NODISCARD nx_code journal_release(struct journal *journal, uint64_t commit, s
 
 /* Pre-zeroes a spare segment when there is none, a few MiB and one sync a call: call again, at your own pace, while
  * *out_worked. NX_E_FULL, NX_E_IO: try again much later. */
-NX_NODISCARD nx_code journal_prepare_spare(struct journal *journal, bool *out_worked, struct nx_err *err);
+NX_NODISCARD nx_code journal_prepare_spare(struct journal *journal, bool *out_worked,
+                                           struct nx_err *err);
 
 struct journal_stats {
     uint64_t segments_live, segments_spare, bytes_live, samples_live, last_commit;

@@ -17,7 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_HEAD_BYTES_MAX   16384 /* request line and fields with their line ends; spans are 16-bit offsets into it */
+#define HTTP_HEAD_BYTES_MAX                                                                        \
+ 16384 /* request line and fields with their line ends; spans are 16-bit offsets into it */
 #define HTTP_TARGET_BYTES_MAX 8192
 #define HTTP_METHOD_BYTES_MAX 24 /* the longest registered one has 17 */
 #define HTTP_FIELDS_MAX       100
@@ -81,7 +82,8 @@ static inline struct nx_str http_span_view(const uint8_t *data, struct http_span
 }
 
 /* First field of that name, ASCII case ignored; false when absent. The view is into `data`. */
-bool http_head_find(const struct http_head *head, const uint8_t *data, struct nx_str name, struct nx_str *out_value);
+bool http_head_find(const struct http_head *head, const uint8_t *data, struct nx_str name,
+                    struct nx_str *out_value);
 
 /* A body in chunks: hands out its content as views of the input. Extensions and trailers are checked and dropped. */
 struct http_chunked {
@@ -99,8 +101,9 @@ void http_chunked_init(struct http_chunked *chunked);
 
 /* Consumes *out_consumed of `data`, of which *out_content, maybe empty, is content. HTTP_PARSE_MORE with all consumed
  * asks for more input, with some left for another call. HTTP_PARSE_DONE: what is left belongs to the next request. */
-enum http_verdict http_chunked_parse(struct http_chunked *chunked, const uint8_t *data, size_t bytes,
-                                     size_t *out_consumed, struct nx_bytes *out_content);
+enum http_verdict http_chunked_parse(struct http_chunked *chunked, const uint8_t *data,
+                                     size_t bytes, size_t *out_consumed,
+                                     struct nx_bytes *out_content);
 
 /* RFC 9110: tchar, what methods and field names are made of. */
 bool http_is_token_char(uint8_t c);

@@ -31,11 +31,12 @@ struct http_params {
 /* Appends the pairs of `text` (borrowed while params live). A body's pairs are added before the URL's, so that they win
  * in http_params_get. Errors: NX_E_INVALID, NX_E_LIMIT (too many, or the arena's budget); params keep what came
  * before. */
-NX_NODISCARD nx_code http_params_add(struct http_params *params, struct arena *arena, struct nx_str text,
-                                     struct nx_err *err);
+NX_NODISCARD nx_code http_params_add(struct http_params *params, struct arena *arena,
+                                     struct nx_str text, struct nx_err *err);
 
 /* First value of `name`; false when absent. */
-bool http_params_get(const struct http_params *params, struct nx_str name, struct nx_str *out_value);
+bool http_params_get(const struct http_params *params, struct nx_str name,
+                     struct nx_str *out_value);
 
 /* Next value of `name` from *cursor on (start at 0), for repeated names: while (http_params_next(...)). */
 bool http_params_next(const struct http_params *params, struct nx_str name, size_t *cursor,

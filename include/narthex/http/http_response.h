@@ -21,9 +21,10 @@
 
 #include <stdbool.h>
 
-#define HTTP_UNSENT_BYTES_MAX  (1024 * 1024) /* of one streamed answer, above which its writer waits */
-#define HTTP_PIECE_BYTES       (64 * 1024)   /* streamed answers are handed over in pieces of this size */
-#define HTTP_GZIP_BYTES_MIN    512           /* smaller whole answers are sent as they are (chosen) */
+#define HTTP_UNSENT_BYTES_MAX                                                                      \
+ (1024 * 1024)                          /* of one streamed answer, above which its writer waits */
+#define HTTP_PIECE_BYTES    (64 * 1024) /* streamed answers are handed over in pieces of this size */
+#define HTTP_GZIP_BYTES_MIN 512         /* smaller whole answers are sent as they are (chosen) */
 
 struct http_request;
 
@@ -42,9 +43,11 @@ void http_respond(struct http_request *request, unsigned status, struct http_hea
                   struct nx_buf *take_body);
 
 /* text/plain with nosniff, as Go's http.Error: the message and a line end. */
-void http_respond_text(struct http_request *request, unsigned status, const char *format, ...) NX_PRINTF(3, 4);
+void http_respond_text(struct http_request *request, unsigned status, const char *format, ...)
+    NX_PRINTF(3, 4);
 
-void http_respond_begin(struct http_request *request, unsigned status, struct http_headers *take_headers);
+void http_respond_begin(struct http_request *request, unsigned status,
+                        struct http_headers *take_headers);
 /* `data` is copied (or compressed) before this returns. NX_E_CANCELLED once the client is gone or the server stops:
  * nothing further will be sent, http_respond_end or _abort is still due. */
 NX_NODISCARD nx_code http_respond_write(struct http_request *request, struct nx_bytes data);

@@ -34,20 +34,22 @@ struct http_router *http_router_new(void);
 void http_router_free(struct http_router *router); /* NULL is fine */
 
 /* Errors: NX_E_INVALID for a path of another shape, NX_E_EXISTS. */
-NX_NODISCARD nx_code http_router_add(struct http_router *router, const struct http_route *route, struct nx_err *err);
+NX_NODISCARD nx_code http_router_add(struct http_router *router, const struct http_route *route,
+                                     struct nx_err *err);
 
 enum http_match {
     HTTP_MATCH_FOUND,
-    HTTP_MATCH_BAD_PATH,   /* a broken escape: 400 */
-    HTTP_MATCH_NO_PATH,    /* 404 */
-    HTTP_MATCH_NO_METHOD,  /* 405 */
-    HTTP_MATCH_OPTIONS,    /* OPTIONS without a route: 204 */
+    HTTP_MATCH_BAD_PATH,  /* a broken escape: 400 */
+    HTTP_MATCH_NO_PATH,   /* 404 */
+    HTTP_MATCH_NO_METHOD, /* 405 */
+    HTTP_MATCH_OPTIONS,   /* OPTIONS without a route: 204 */
 };
 
 /* *out_route (owned by the router) and *out_param (the {name} segment as sent, a view of `path`, empty without one) are
  * set when found. Cost: routes with as many segments as the path. */
-enum http_match http_router_match(const struct http_router *router, struct nx_str method, struct nx_str path,
-                                  const struct http_route **out_route, struct nx_str *out_param);
+enum http_match http_router_match(const struct http_router *router, struct nx_str method,
+                                  struct nx_str path, const struct http_route **out_route,
+                                  struct nx_str *out_param);
 
 /* Appends "GET, HEAD, OPTIONS": what `path` may be asked with. */
 void http_router_allow(const struct http_router *router, struct nx_str path, struct nx_buf *out);

@@ -33,19 +33,21 @@ struct http_headers;
 #define HTTP_LISTENERS_MAX 16
 
 struct http_server_options {
-    unsigned connections_max;     /* above: 503 and close */
-    size_t body_bytes_max;        /* of routes that set none; above: 413 */
-    size_t bodies_bytes_max;      /* all bodies together; above: reading pauses */
-    unsigned head_timeout_ms;     /* from the first byte of a request (or from accept) to the end of its head */
-    unsigned body_timeout_ms;     /* without a byte of a body */
-    size_t body_rate_min;         /* bytes per second, over each body_timeout_ms */
-    unsigned idle_timeout_ms;     /* between two requests; longer than any load balancer's in front */
-    unsigned write_timeout_ms;    /* without the client taking a byte of an answer */
-    unsigned linger_timeout_ms;   /* for the client to close after our last answer */
+    unsigned connections_max; /* above: 503 and close */
+    size_t body_bytes_max;    /* of routes that set none; above: 413 */
+    size_t bodies_bytes_max;  /* all bodies together; above: reading pauses */
+    unsigned
+        head_timeout_ms; /* from the first byte of a request (or from accept) to the end of its head */
+    unsigned body_timeout_ms;   /* without a byte of a body */
+    size_t body_rate_min;       /* bytes per second, over each body_timeout_ms */
+    unsigned idle_timeout_ms;   /* between two requests; longer than any load balancer's in front */
+    unsigned write_timeout_ms;  /* without the client taking a byte of an answer */
+    unsigned linger_timeout_ms; /* for the client to close after our last answer */
 
     /* Called for every answer to a parsed request, 404 and the like included, on the answering thread, to add fields
      * (CORS). May be NULL. */
-    void (*decorate)(void *context, const struct http_request *request, struct http_headers *headers);
+    void (*decorate)(void *context, const struct http_request *request,
+                     struct http_headers *headers);
     void *decorate_context;
 };
 
@@ -53,13 +55,15 @@ struct http_server_options {
 void http_server_options_init(struct http_server_options *options);
 
 /* Options are copied; the router is borrowed, complete, until http_server_free. */
-NX_NODISCARD nx_code http_server_new(struct http_server **out_server, const struct http_server_options *options,
+NX_NODISCARD nx_code http_server_new(struct http_server **out_server,
+                                     const struct http_server_options *options,
                                      const struct http_router *router, struct nx_err *err);
 
 /* "host:port", "[::1]:port", ":port" (all addresses, both families). Port 0 takes a free one. Before start; up to
  * HTTP_LISTENERS_MAX times. Errors: NX_E_INVALID for an address of another shape or an unknown host, NX_E_IO with the
  * address named, NX_E_LIMIT. */
-NX_NODISCARD nx_code http_server_listen(struct http_server *server, const char *address, struct nx_err *err);
+NX_NODISCARD nx_code http_server_listen(struct http_server *server, const char *address,
+                                        struct nx_err *err);
 
 /* Port of the listener that was added as number `listener`, from 0. */
 uint16_t http_server_port(const struct http_server *server, size_t listener);
@@ -84,20 +88,23 @@ void http_server_free(struct http_server *server);
 struct nx_str http_request_method(const struct http_request *request);
 struct nx_str http_request_path(const struct http_request *request);  /* raw, without the query */
 struct nx_str http_request_query(const struct http_request *request); /* raw, without '?' */
-struct nx_str http_request_param(const struct http_request *request); /* the route's {name}, decoded; else empty */
+struct nx_str http_request_param(
+    const struct http_request *request); /* the route's {name}, decoded; else empty */
 struct nx_bytes http_request_body(const struct http_request *request);
-const char *http_request_peer(const struct http_request *request); /* "10.0.0.7:51234", "[::1]:51234" */
+const char *
+http_request_peer(const struct http_request *request); /* "10.0.0.7:51234", "[::1]:51234" */
 
 /* First field of that name, case ignored; false when absent. */
-bool http_request_header(const struct http_request *request, struct nx_str name, struct nx_str *out_value);
+bool http_request_header(const struct http_request *request, struct nx_str name,
+                         struct nx_str *out_value);
 /* The index-th field as sent; false behind the last. */
-bool http_request_header_at(const struct http_request *request, size_t index, struct nx_str *out_name,
-                            struct nx_str *out_value);
+bool http_request_header_at(const struct http_request *request, size_t index,
+                            struct nx_str *out_name, struct nx_str *out_value);
 
 /* Parameters of a form body (POST, PUT, PATCH) and then of the URL, in the request's arena.
  * Errors: NX_E_INVALID, NX_E_LIMIT. */
-NX_NODISCARD nx_code http_request_params(struct http_request *request, struct http_params *out_params,
-                                         struct nx_err *err);
+NX_NODISCARD nx_code http_request_params(struct http_request *request,
+                                         struct http_params *out_params, struct nx_err *err);
 
 /* Memory that lives as long as the request; used by the thread that holds the request. No budget. */
 struct arena *http_request_arena(struct http_request *request);
@@ -109,7 +116,8 @@ _Atomic bool *http_request_cancel_flag(struct http_request *request);
 /* Calls `on_cancel` once when the request is cancelled before its answer is complete; at once, on this thread, if it is
  * already. It runs on the transport thread under the transport's lock: set a flag, take no lock, call nothing here.
  * (request, NULL, NULL) takes it back: when that returns it neither runs nor will run. */
-void http_request_on_cancel(struct http_request *request, void (*on_cancel)(void *context), void *context);
+void http_request_on_cancel(struct http_request *request, void (*on_cancel)(void *context),
+                            void *context);
 
 /* Another holder: views and cancel flag stay valid until its unref. Any thread. */
 void http_request_ref(struct http_request *request);

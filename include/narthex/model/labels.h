@@ -51,7 +51,8 @@ struct labels labels_copy(struct arena *arena, struct labels labels);
 void labels_print(struct labels labels, struct nx_buf *out);
 /* m{a="b"}, m, {a="b"} or {}: the form of the common library and of test scripts. */
 void labels_print_series(struct labels labels, struct nx_buf *out);
-void labels_print_quoted(struct nx_str value, struct nx_buf *out); /* one quoted string, as strconv.Quote */
+void labels_print_quoted(struct nx_str value,
+                         struct nx_buf *out); /* one quoted string, as strconv.Quote */
 
 /* What a receiver must refuse. NX_E_INVALID with the reason: no or empty __name__, metric name not UTF-8, empty or
  * non-UTF-8 label name, non-UTF-8 value, duplicate name (the order must be canonical). */
@@ -74,7 +75,10 @@ void labels_builder_begin(struct labels_builder *builder, struct arena *arena, s
 void labels_builder_set(struct labels_builder *builder, struct nx_str name, struct nx_str value);
 void labels_builder_drop(struct labels_builder *builder, struct nx_str name);
 /* Keeps only (or drops) the names listed. */
-void labels_builder_keep(struct labels_builder *builder, const struct nx_str *names, size_t name_count);
-void labels_builder_drop_all(struct labels_builder *builder, const struct nx_str *names, size_t name_count);
+void labels_builder_keep(struct labels_builder *builder, const struct nx_str *names,
+                         size_t name_count);
+void labels_builder_drop_all(struct labels_builder *builder, const struct nx_str *names,
+                             size_t name_count);
 /* Canonical labels. NX_E_LIMIT when the arena is exhausted. */
-NX_NODISCARD nx_code labels_builder_finish(struct labels_builder *builder, struct labels *out_labels);
+NX_NODISCARD nx_code labels_builder_finish(struct labels_builder *builder,
+                                           struct labels *out_labels);

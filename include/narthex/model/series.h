@@ -24,9 +24,10 @@ struct series_columns {
 
 /* What the reader may assume; never changes the answer, only its cost. */
 struct series_hints {
-    bool labels_only;      /* count may be 0: only that a sample exists in the range matters */
-    size_t series_limit;   /* 0: none. More is truncated, and is_truncated set */
-    struct arena *arena;   /* the query's accounted memory: sets allocate their columns from a child of its budget */
+    bool labels_only;    /* count may be 0: only that a sample exists in the range matters */
+    size_t series_limit; /* 0: none. More is truncated, and is_truncated set */
+    struct arena *
+        arena; /* the query's accounted memory: sets allocate their columns from a child of its budget */
     _Atomic bool *is_cancelled; /* polled; may be NULL */
 };
 
@@ -50,19 +51,22 @@ struct series_warnings {
 struct series_source;
 struct series_source_ops {
     /* All series that satisfy every matcher and have a sample in [min_ms, max_ms] (both inclusive). */
-    nx_code (*select)(struct series_source *source, const struct matcher *matchers, size_t matcher_count,
-                      int64_t min_ms, int64_t max_ms, const struct series_hints *hints,
-                      struct series_set **out_set, struct series_warnings *warnings, struct nx_err *err);
+    nx_code (*select)(struct series_source *source, const struct matcher *matchers,
+                      size_t matcher_count, int64_t min_ms, int64_t max_ms,
+                      const struct series_hints *hints, struct series_set **out_set,
+                      struct series_warnings *warnings, struct nx_err *err);
     /* Sorted distinct label names, or values of `name`, of the series that match (none: of all) in the range.
      * Strings in
      * `arena`. limit 0: none; *out_truncated says that there was more. */
-    nx_code (*label_names)(struct series_source *source, const struct matcher *matchers, size_t matcher_count,
-                           int64_t min_ms, int64_t max_ms, size_t limit, struct arena *arena, struct nx_str **out,
-                           size_t *out_count, bool *out_truncated, struct series_warnings *warnings,
+    nx_code (*label_names)(struct series_source *source, const struct matcher *matchers,
+                           size_t matcher_count, int64_t min_ms, int64_t max_ms, size_t limit,
+                           struct arena *arena, struct nx_str **out, size_t *out_count,
+                           bool *out_truncated, struct series_warnings *warnings,
                            struct nx_err *err);
-    nx_code (*label_values)(struct series_source *source, struct nx_str name, const struct matcher *matchers,
-                            size_t matcher_count, int64_t min_ms, int64_t max_ms, size_t limit, struct arena *arena,
-                            struct nx_str **out, size_t *out_count, bool *out_truncated,
+    nx_code (*label_values)(struct series_source *source, struct nx_str name,
+                            const struct matcher *matchers, size_t matcher_count, int64_t min_ms,
+                            int64_t max_ms, size_t limit, struct arena *arena, struct nx_str **out,
+                            size_t *out_count, bool *out_truncated,
                             struct series_warnings *warnings, struct nx_err *err);
 };
 struct series_source {

@@ -21,8 +21,10 @@ enum value_type {
     VALUE_TYPE_MATRIX,
     VALUE_TYPE_STRING,
 };
-const char *value_type_name(enum value_type type);  /* "scalar", "vector", "matrix", "string": as in JSON */
-const char *value_type_text(enum value_type type);  /* "scalar", "instant vector", "range vector": as in messages */
+const char *
+value_type_name(enum value_type type); /* "scalar", "vector", "matrix", "string": as in JSON */
+const char *value_type_text(
+    enum value_type type); /* "scalar", "instant vector", "range vector": as in messages */
 
 /* Byte offsets in the query text: [start, end). */
 struct ast_range {
@@ -92,8 +94,8 @@ const char *ast_aggregate_text(enum ast_aggregate op);
 /* A duration: a constant, or an expression over step(), range(), min_of, max_of that ast_resolve_durations computes. */
 struct ast_node;
 struct ast_duration {
-    int64_t ms;                 /* valid when expr is NULL, or after ast_resolve_durations */
-    struct ast_node *expr;      /* AST_DURATION tree, NULL for a literal */
+    int64_t ms;            /* valid when expr is NULL, or after ast_resolve_durations */
+    struct ast_node *expr; /* AST_DURATION tree, NULL for a literal */
 };
 
 enum ast_at {
@@ -107,7 +109,7 @@ enum ast_at {
 struct ast_modifiers {
     struct ast_duration offset; /* may be negative; ms 0 and expr NULL: none */
     enum ast_at at;
-    int64_t at_ms;              /* for AT_TIME */
+    int64_t at_ms; /* for AT_TIME */
 };
 
 enum ast_match_card {
@@ -119,10 +121,10 @@ enum ast_match_card {
 
 struct ast_matching {
     enum ast_match_card card;
-    bool is_on;                  /* on(...): labels are those compared; else those ignored */
+    bool is_on; /* on(...): labels are those compared; else those ignored */
     struct nx_str *labels;
     size_t label_count;
-    struct nx_str *include;      /* group_left(...) */
+    struct nx_str *include; /* group_left(...) */
     size_t include_count;
     bool has_fill_left, has_fill_right;
     double fill_left, fill_right;
@@ -139,7 +141,8 @@ struct ast_node {
     enum ast_kind kind;
     enum value_type type; /* set by the parser */
     struct ast_range pos;
-    uint16_t height;  /* 1 for a leaf, else one more than the highest child; at most AST_HEIGHT_MAX */
+    uint16_t
+        height; /* 1 for a leaf, else one more than the highest child; at most AST_HEIGHT_MAX */
     uint16_t nesting; /* the same, but binary.left adds nothing; at most PARSE_DEPTH_MAX */
     union {
         struct {
@@ -150,8 +153,8 @@ struct ast_node {
             struct nx_str value; /* unescaped */
         } string;
         struct {
-            struct nx_str name;          /* metric name as written before {}, may be empty */
-            struct matcher *matchers;    /* includes __name__ = name */
+            struct nx_str name;       /* metric name as written before {}, may be empty */
+            struct matcher *matchers; /* includes __name__ = name */
             size_t matcher_count;
             struct ast_modifiers modifiers;
             bool is_anchored, is_smoothed;

@@ -17,29 +17,32 @@
 
 struct eval_options {
     int64_t start_ms;
-    int64_t end_ms;                /* inclusive; equal to start for an instant query */
-    int64_t step_ms;               /* 0 for an instant query */
-    bool is_range;                 /* the answer is a matrix */
-    int64_t lookback_ms;           /* 5 min by default */
-    int64_t subquery_step_ms;      /* default step of [r:] */
-    uint64_t samples_max;          /* held at once, 0: no limit */
-    bool delayed_name_removal;     /* off in the server, on in test scripts */
-    const struct clock *clock;     /* for the deadline */
-    uint64_t deadline_ns;          /* monotonic; 0: none */
-    _Atomic bool *is_cancelled;    /* may be NULL */
-    struct nx_str text;            /* the query, for positions in annotations and messages */
+    int64_t end_ms;             /* inclusive; equal to start for an instant query */
+    int64_t step_ms;            /* 0 for an instant query */
+    bool is_range;              /* the answer is a matrix */
+    int64_t lookback_ms;        /* 5 min by default */
+    int64_t subquery_step_ms;   /* default step of [r:] */
+    uint64_t samples_max;       /* held at once, 0: no limit */
+    bool delayed_name_removal;  /* off in the server, on in test scripts */
+    const struct clock *clock;  /* for the deadline */
+    uint64_t deadline_ns;       /* monotonic; 0: none */
+    _Atomic bool *is_cancelled; /* may be NULL */
+    struct nx_str text;         /* the query, for positions in annotations and messages */
 };
 
 struct eval_stats {
-    uint64_t samples_read;      /* from the source, each once */
-    uint64_t samples_queryable; /* summed over steps: what every selector saw (totalQueryableSamples) */
-    uint64_t samples_peak;      /* held at once */
-    struct nx_str failure;      /* an error's whole text (in the arena) when err->msg is too short for it, else empty */
+    uint64_t samples_read; /* from the source, each once */
+    uint64_t
+        samples_queryable; /* summed over steps: what every selector saw (totalQueryableSamples) */
+    uint64_t samples_peak; /* held at once */
+    struct nx_str
+        failure; /* an error's whole text (in the arena) when err->msg is too short for it, else empty */
 };
 
 /* `root` has been through ast_resolve_durations. The value, its series and annotations are in `arena`. Statistics,
  * annotations and warnings are set on failure too. */
 NX_NODISCARD nx_code promql_eval(const struct ast_node *root, struct series_source *source,
-                                 const struct eval_options *options, struct arena *arena, struct value *out_value,
-                                 struct annotations *out_annotations, struct series_warnings *out_warnings,
-                                 struct eval_stats *out_stats, struct nx_err *err);
+                                 const struct eval_options *options, struct arena *arena,
+                                 struct value *out_value, struct annotations *out_annotations,
+                                 struct series_warnings *out_warnings, struct eval_stats *out_stats,
+                                 struct nx_err *err);

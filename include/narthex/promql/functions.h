@@ -26,5 +26,6 @@ struct function {
 };
 
 const struct function *function_find(struct nx_str name); /* NULL: no such function */
-const struct function *functions_all(size_t *out_count);  /* for the features page and for messages */
+const struct function *
+functions_all(size_t *out_count); /* for the features page and for messages */
 enum value_type function_arg_type(const struct function *function, size_t index);

@@ -35,11 +35,11 @@ enum token_kind {
     TOKEN_COLON,
     TOKEN_EQUAL, /* = */
 
-    TOKEN_OPERATOR,    /* token.op says which; != as well inside {} */
-    TOKEN_REGEX,       /* =~ */
-    TOKEN_NOT_REGEX,   /* !~ */
-    TOKEN_AT,          /* @ */
-    TOKEN_AGGREGATE,   /* token.aggregate says which */
+    TOKEN_OPERATOR,  /* token.op says which; != as well inside {} */
+    TOKEN_REGEX,     /* =~ */
+    TOKEN_NOT_REGEX, /* !~ */
+    TOKEN_AT,        /* @ */
+    TOKEN_AGGREGATE, /* token.aggregate says which */
 
     TOKEN_BOOL,
     TOKEN_BY,
@@ -82,7 +82,7 @@ struct lexer {
     bool is_in_braces;
     bool is_in_brackets;
     bool has_bracket_number; /* a number was seen since the bracket */
-    bool has_bracket_word; /* step, range, min_of or max_of was */
+    bool has_bracket_word;   /* step, range, min_of or max_of was */
     bool has_bracket_colon;
     bool is_failed;
     /* public after TOKEN_ERROR */
@@ -101,7 +101,8 @@ void token_describe(struct nx_str text, struct token token, struct nx_buf *out);
 /* Text of a token. A view of `text`. */
 static inline struct nx_str token_text(struct nx_str text, struct token token)
 {
-    return (struct nx_str){.data = text.data + token.pos.start, .len = token.pos.end - token.pos.start};
+    return (struct nx_str){.data = text.data + token.pos.start,
+                           .len = token.pos.end - token.pos.start};
 }
 
 /* Whether a token may name a metric outside {}, or a label in by(), on() and the like. */

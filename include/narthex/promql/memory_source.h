@@ -18,9 +18,10 @@ struct series_source *memory_source_handle(struct memory_source *source);
 void memory_source_clear(struct memory_source *source);
 
 /* Adds a sample; one at the same time is replaced. Cost: constant when it is the series' newest. */
-void memory_source_add(struct memory_source *source, struct labels labels, int64_t time_ms, double value);
+void memory_source_add(struct memory_source *source, struct labels labels, int64_t time_ms,
+                       double value);
 /* Notes a sample of a kind that cannot be read yet: a select whose range holds it fails with NX_E_UNSUPPORTED and
  * `what`, which must be a string literal. */
-void memory_source_add_unreadable(struct memory_source *source, struct labels labels, int64_t time_ms,
-                                  const char *what);
+void memory_source_add_unreadable(struct memory_source *source, struct labels labels,
+                                  int64_t time_ms, const char *what);
 size_t memory_source_series_count(const struct memory_source *source);

@@ -26,5 +26,6 @@ typedef void (*script_report_fn)(void *context, const char *path, unsigned line,
 NX_NODISCARD nx_code script_run(const char *path, script_report_fn report, void *context,
                                 struct script_result *out_result, struct nx_err *err);
 /* The same for a script in memory; `name` stands for the path. */
-NX_NODISCARD nx_code script_run_text(const char *name, struct nx_str text, script_report_fn report, void *context,
-                                     struct script_result *out_result, struct nx_err *err);
+NX_NODISCARD nx_code script_run_text(const char *name, struct nx_str text, script_report_fn report,
+                                     void *context, struct script_result *out_result,
+                                     struct nx_err *err);

@@ -21,12 +21,12 @@ struct value_series {
 };
 
 struct value {
-    enum value_type type;       /* SCALAR, VECTOR, MATRIX, STRING; a range query always gives MATRIX */
+    enum value_type type; /* SCALAR, VECTOR, MATRIX, STRING; a range query always gives MATRIX */
     struct value_series *series;
     size_t series_count;
     double scalar;
     struct nx_str string;
-    int64_t time_ms;            /* evaluation time of scalar, string */
+    int64_t time_ms; /* evaluation time of scalar, string */
 };
 
 /* Warnings and infos of an evaluation, without duplicates. Texts as on the wire ("PromQL warning: ... (1:2)"). */

@@ -18,22 +18,24 @@
 
 #include <stdint.h>
 
-#define COMMITTER_INTERVAL_NS     UINT64_C(5000000)    /* derived: acknowledgement within the barrier + 5 ms */
-#define COMMITTER_RETRY_MIN_NS    UINT64_C(50000000)
-#define COMMITTER_RETRY_MAX_NS    UINT64_C(1000000000)
-#define COMMITTER_PAGE_SAMPLES    1500u                /* measured: fill most of a 4 KiB page of the journal */
+#define COMMITTER_INTERVAL_NS                                                                      \
+ UINT64_C(5000000) /* derived: acknowledgement within the barrier + 5 ms */
+#define COMMITTER_RETRY_MIN_NS UINT64_C(50000000)
+#define COMMITTER_RETRY_MAX_NS UINT64_C(1000000000)
+#define COMMITTER_PAGE_SAMPLES 1500u /* measured: fill most of a 4 KiB page of the journal */
 
 typedef void (*committer_done_fn)(void *context, nx_code code);
 
 struct committer;
 /* Borrows head and journal (replayed). Starts the thread. */
-NX_NODISCARD nx_code committer_start(struct committer **out_committer, struct head *head, struct journal *journal,
-                                     struct nx_err *err);
+NX_NODISCARD nx_code committer_start(struct committer **out_committer, struct head *head,
+                                     struct journal *journal, struct nx_err *err);
 /* Commits what is pending, calls every waiter, ends the thread and frees. NULL is fine. */
 void committer_stop(struct committer *committer);
 
 /* Before an append of `samples`: NX_OK, or why the journal cannot take anything now. */
-NX_NODISCARD nx_code committer_check(struct committer *committer, uint64_t samples, struct nx_err *err);
+NX_NODISCARD nx_code committer_check(struct committer *committer, uint64_t samples,
+                                     struct nx_err *err);
 
 /* `done` is called once, from the committer's thread. */
 void committer_wait(struct committer *committer, committer_done_fn done, void *context);

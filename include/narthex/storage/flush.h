@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FLUSH_VIEW_TIMEOUT_NS UINT64_C(300000000000) /* chosen: above the longest query time limit */
+#define FLUSH_VIEW_TIMEOUT_NS                                                                      \
+ UINT64_C(300000000000) /* chosen: above the longest query time limit */
 
 /* What a flush works on; all borrowed. */
 struct flush_parts {
@@ -26,7 +27,7 @@ struct flush_parts {
     struct committer *committer; /* NULL: its thread has ended, nothing is being committed */
     struct block_list *blocks;
     struct head_views *views;
-    uint64_t *flushed_commit;    /* in and out: the newest commit that a block holds */
+    uint64_t *flushed_commit;        /* in and out: the newest commit that a block holds */
     const _Atomic bool *is_stopping; /* true: views are waited for no longer; may be NULL */
 };
 
@@ -35,4 +36,5 @@ struct flush_result {
     uint64_t series, samples;
 };
 /* Nothing is lost or changed when it fails: the next flush takes the same and more. Fails as the disk does. */
-NX_NODISCARD nx_code flush_run(const struct flush_parts *parts, struct flush_result *out_result, struct nx_err *err);
+NX_NODISCARD nx_code flush_run(const struct flush_parts *parts, struct flush_result *out_result,
+                               struct nx_err *err);

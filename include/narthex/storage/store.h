@@ -19,11 +19,11 @@
 
 struct store;
 struct store_options {
-    const char *data_dir;      /* created when absent */
-    const struct io *io;       /* borrowed */
-    const struct clock *clock; /* borrowed */
-    int64_t retention_ms;           /* 0: none; older samples are refused, older blocks dropped */
-    uint64_t retention_bytes;       /* 0: none; of blocks: the oldest go */
+    const char *data_dir;        /* created when absent */
+    const struct io *io;         /* borrowed */
+    const struct clock *clock;   /* borrowed */
+    int64_t retention_ms;        /* 0: none; older samples are refused, older blocks dropped */
+    uint64_t retention_bytes;    /* 0: none; of blocks: the oldest go */
     int64_t future_tolerance_ms; /* 10 min */
     int64_t flush_interval_ms;   /* 15 min */
     uint64_t

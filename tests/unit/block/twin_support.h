@@ -1,9 +1,9 @@
 /* twin_support.h - a slow, obvious store beside a block list: what every query over its blocks must give. */
 #pragma once
 
-#include "tests/unit/block/block_support.h"
-
 #include "narthex/block/block_list.h"
+
+#include "tests/unit/block/block_support.h"
 
 struct twin_sample {
     int64_t time_ms;
@@ -37,8 +37,8 @@ struct twin_flush {
     int64_t step_ms;        /* times are multiples, so that duplicates happen */
 };
 /* Random samples of some series into a new level-0 block, which is published. The result of the publish. */
-nx_code twin_flush(struct twin *twin, struct block_list *list, const struct io *io, struct rand_state *rand,
-                   const struct twin_flush *flush, struct nx_err *err);
+nx_code twin_flush(struct twin *twin, struct block_list *list, const struct io *io,
+                   struct rand_state *rand, const struct twin_flush *flush, struct nx_err *err);
 
 /* The live blocks, read by precedence, hold exactly the twin's samples. Returns how many samples they hold, duplicates
  * included. */

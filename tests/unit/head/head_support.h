@@ -1,18 +1,18 @@
 /* head_support.h - for the tests of the head: series to write, and what comes back. */
 #pragma once
 
+#include "narthex/base/assert.h"
+#include "narthex/base/mem.h"
+#include "narthex/base/rand.h"
+#include "narthex/head/head.h"
+#include "narthex/model/staleness.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
-
-#include "narthex/base/assert.h"
-#include "narthex/base/mem.h"
-#include "narthex/base/rand.h"
-#include "narthex/head/head.h"
-#include "narthex/model/staleness.h"
 
 #define TEST_LABELS_MAX 24
 
@@ -27,10 +27,10 @@ void test_labels_make(struct test_labels *out, const char *text);
 struct head *test_head_new(uint64_t series_max);
 
 /* One sample by labels or by ref; the write comes back for a look at its counts. */
-struct head_write test_write(struct head *head, struct series_ref *ref, struct labels labels, int64_t time_ms,
-                             double value);
-struct head_write test_write_bits(struct head *head, struct series_ref *ref, struct labels labels, int64_t time_ms,
-                                  uint64_t bits);
+struct head_write test_write(struct head *head, struct series_ref *ref, struct labels labels,
+                             int64_t time_ms, double value);
+struct head_write test_write_bits(struct head *head, struct series_ref *ref, struct labels labels,
+                                  int64_t time_ms, uint64_t bits);
 
 /* Samples of a series as columns; free with test_columns_deinit. */
 struct test_columns {
@@ -39,7 +39,8 @@ struct test_columns {
     const uint64_t *bits;
     size_t count;
 };
-struct test_columns test_read(struct head *head, struct series_ref ref, int64_t min_ms, int64_t max_ms);
+struct test_columns test_read(struct head *head, struct series_ref ref, int64_t min_ms,
+                              int64_t max_ms);
 void test_columns_deinit(struct test_columns *columns);
 
 /* Everything pending, dropped; returns the number of samples. */

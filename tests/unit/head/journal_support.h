@@ -7,13 +7,11 @@
 
 #include "journal_internal.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include <setjmp.h>
-
-/* cmocka wants the four above first */
 #include <cmocka.h>
 
 /* The largest samples_count that a test commits at once. */
@@ -52,19 +50,23 @@ void scratch_make(struct scratch *scratch);
 void scratch_remove(struct scratch *scratch);
 size_t scratch_count(const char *dir, const char *suffix); /* entries whose name ends so */
 
-struct journal *journal_test_open(const struct scratch *scratch, const struct io *io, uint64_t segment_bytes);
+struct journal *journal_test_open(const struct scratch *scratch, const struct io *io,
+                                  uint64_t segment_bytes);
 /* Opens and replays above `released` into `log`; fails the test when that fails. */
-struct journal *journal_test_replay(const struct scratch *scratch, const struct io *io, uint64_t released,
-                                    struct journal_log *log, struct journal_replay_result *out);
+struct journal *journal_test_replay(const struct scratch *scratch, const struct io *io,
+                                    uint64_t released, struct journal_log *log,
+                                    struct journal_replay_result *out);
 void journal_test_close(struct journal *journal);
 
 /* A request's worth of samples: `count` of `shard`'s slots below `slots`, values of many kinds, into buffer and log
  * (may be NULL). */
-void journal_test_fill_shard(struct rand_state *rand, struct journal_buffer *buffer, unsigned shard, uint32_t slots,
-                             size_t count, int64_t time_ms, struct journal_log *log);
-void journal_test_fill(struct rand_state *rand, struct journal_buffer *buffer, uint32_t slots, size_t count,
-                       int64_t time_ms, struct journal_log *log);
+void journal_test_fill_shard(struct rand_state *rand, struct journal_buffer *buffer, unsigned shard,
+                             uint32_t slots, size_t count, int64_t time_ms,
+                             struct journal_log *log);
+void journal_test_fill(struct rand_state *rand, struct journal_buffer *buffer, uint32_t slots,
+                       size_t count, int64_t time_ms, struct journal_log *log);
 /* By slot, each slot's samples in order: what is promised for samples of several buffers. */
 void journal_log_sort(struct journal_log *log);
 /* Commits one buffer; returns its code. */
-nx_code journal_test_commit(struct journal *journal, struct journal_buffer *buffer, uint64_t *out_commit);
+nx_code journal_test_commit(struct journal *journal, struct journal_buffer *buffer,
+                            uint64_t *out_commit);

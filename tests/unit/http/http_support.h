@@ -1,7 +1,6 @@
 /* http_support.h - a plain HTTP client over a blocking socket, for tests of the server. */
 #pragma once
 
-/* cmocka wants these before it. */
 /* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>

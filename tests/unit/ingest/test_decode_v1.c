@@ -8,17 +8,17 @@
 #include "narthex/ingest/decode_v1.h"
 #include "narthex/model/staleness.h"
 
+#include "remote_write_v1.pb-c.h"
+
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-/* cmocka wants the four above first */
-#include "remote_write_v1.pb-c.h"
-
-#include <cmocka.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #define ARENA_MAX ((size_t)64 << 20)
 

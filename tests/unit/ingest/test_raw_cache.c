@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-/* cmocka wants the four above first */
+
 #include <cmocka.h>
 
 static struct nx_hash128 key_of(uint64_t i)

@@ -32,6 +32,7 @@ void world_init(struct eval_world *world, const char *series);
 void world_deinit(struct eval_world *world);
 /* As the server evaluates: names are dropped at once, look-back 5 min. Times in seconds. */
 nx_code world_instant(struct eval_world *world, const char *expr, int64_t at_s);
-nx_code world_range(struct eval_world *world, const char *expr, int64_t start_s, int64_t end_s, int64_t step_s);
+nx_code world_range(struct eval_world *world, const char *expr, int64_t start_s, int64_t end_s,
+                    int64_t step_s);
 /* The value as text: "{a=\"b\"} 1@60 2@120; x 3@0", a scalar as its number. In a buffer of the module. */
 const char *world_text(const struct eval_world *world);

@@ -5,17 +5,13 @@
 #include "narthex/base/rand.h"
 #include "narthex/storage/store.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include <setjmp.h>
-
-/* cmocka wants the four above first */
 #include <cmocka.h>
-
-#include <stdatomic.h>
-
 
 #define TWIN_SERIES_MAX 64
 #define TWIN_START_MS   INT64_C(1700000000000)
@@ -55,12 +51,15 @@ struct test_request {
     size_t count;
 };
 /* Adds to the twin what the store accepted. */
-nx_code store_test_write(struct store *store, const struct test_request *request, struct twin *twin);
+nx_code store_test_write(struct store *store, const struct test_request *request,
+                         struct twin *twin);
 /* Random samples around the clock's now, some late, some again. */
-void test_request_fill(struct test_request *request, struct rand_state *rand, int64_t now_ms, unsigned series_max);
+void test_request_fill(struct test_request *request, struct rand_state *rand, int64_t now_ms,
+                       unsigned series_max);
 
 /* Every series of the twin in the range comes back from the store, and nothing else. `arena_bytes` 0: no limit. */
-void store_test_compare(struct store *store, const struct twin *twin, int64_t min_ms, int64_t max_ms);
+void store_test_compare(struct store *store, const struct twin *twin, int64_t min_ms,
+                        int64_t max_ms);
 
 /* A disk that fails while other threads use it (io_faulty's rules may not change then): pwrite or fdatasync, with `sys`
  * while that is not 0. */
