@@ -280,6 +280,16 @@ nx_code io_file_size(const struct io *io, const char *path, uint64_t *out_bytes,
     return NX_OK;
 }
 
+nx_code io_check_linked(int fd, struct nx_err *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return nx_err_sys(err, errno, "fstat");
+    if (status.st_nlink == 0)
+        return nx_err_set(err, NX_E_IO, "the file was removed while it was in use");
+    return NX_OK;
+}
+
 bool io_exists(const char *path)
 {
     struct stat status;

@@ -125,6 +125,8 @@ static nx_code commit_write(struct commit_build *build, uint64_t begin, struct n
         return nx_err_wrap(err, "%s", segment->path);
     journal->io->crash_point(journal->io, "journal_written");
     code = journal->io->fdatasync(journal->io, journal->fd, err);
+    if (code == NX_OK)
+        code = io_check_linked(journal->fd, err);
     if (code != NX_OK)
         return nx_err_wrap(err, "%s", segment->path);
     if (segment->is_new_file) {

@@ -116,3 +116,16 @@ def test_damaged_files_are_noticed_and_never_answer_wrongly(good, tmp_path, is_l
         assert len(found) == len(sent) or is_told or file.suffix == ".nxj", (what, len(found), server.log()[-2000:])
         assert server.write(rw.body(rw.series({"__name__": "g"}, [(BEGIN_MS, 1.0)]))).status == 204, what
         assert server.stop() == 0, (what, server.log()[-2000:])
+
+
+def test_a_removed_journal_is_not_written_to(server):
+    def write(at):
+        return server.write(rw.body(rw.series({"__name__": "up"}, [(at, 1.0)])))
+
+    now_ms = int(time.time()) * 1000
+    assert write(now_ms - 2000).status == 204
+    shutil.rmtree(server.data / "journal")
+    answer = write(now_ms - 1000)
+    assert answer.status == 503 and answer.headers["Retry-After"] == "1"
+    assert server.query("up", now_ms / 1000)["result"] != []
+    server.kill()  # a stop would wait for a flush that cannot be
