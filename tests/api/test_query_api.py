@@ -146,9 +146,17 @@ def test_a_large_answer_is_streamed_whole(store):
     assert len(data) == 6 and all(len(s["values"]) == 10001 for s in data)
 
 
-def test_what_is_not_there_yet_is_422_with_its_name(store):
-    status, body = raw(store, "query", query="histogram_count(requests_total)", time=T0 / 1000)
-    assert status == 200 or "histogram_count" in json.loads(body)["error"]
+@pytest.mark.parametrize("query, text", [
+    ("info(up)", 'function "info" is not enabled'),
+    ("start_timestamp(up)", 'function "start_timestamp" is not enabled'),
+    ("mad_over_time(up[5m])", 'function "mad_over_time" is not enabled'),
+    ("rate(up[5m] anchored)", "anchored modifier is experimental and not enabled"),
+    ("up + fill(0) up", "binop fill modifiers are experimental and not enabled"),
+    ("limitk(1, up)", "limitk"),
+])
+def test_what_is_experimental_is_refused_by_name(store, query, text):
+    status, body = raw(store, "query", query=query, time=T0 / 1000)
+    assert status == 400 and text in json.loads(body)["error"]
 
 
 def test_buildinfo_and_unknown_paths(store):
