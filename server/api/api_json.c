@@ -124,13 +124,20 @@ static void put_point(struct nx_buf *out, int64_t time_ms, double value)
     nx_buf_append_byte(out, ']');
 }
 
+/* The time of a scalar or a string: a plain number, as Go's encoding/json writes it (Prometheus' promql/value.go). */
+static void put_value_time(struct nx_buf *out, int64_t time_ms)
+{
+    char text[FLOAT_TEXT_MAX];
+    nx_buf_append(out, text, float_text_json(text, (double)time_ms / 1000));
+}
+
 /* As a point, but never with an exponent. */
 static void put_scalar(struct nx_buf *out, int64_t time_ms, double value)
 {
     char text[FLOAT_TEXT_MAX];
     size_t length = float_text_f(text, value);
     nx_buf_append_byte(out, '[');
-    json_timestamp(out, time_ms);
+    put_value_time(out, time_ms);
     nx_buf_append_cstr(out, ",\"");
     nx_buf_append(out, text, length);
     nx_buf_append_cstr(out, "\"]");
@@ -198,7 +205,7 @@ void api_json_value(struct api_answer *answer, const struct value *value, size_t
         break;
     case VALUE_TYPE_STRING:
         nx_buf_append_byte(out, '[');
-        json_timestamp(out, value->time_ms);
+        put_value_time(out, value->time_ms);
         nx_buf_append_byte(out, ',');
         json_string(out, value->string);
         nx_buf_append_byte(out, ']');

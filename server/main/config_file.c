@@ -21,11 +21,14 @@
 struct known_key {
     const char *path;
     size_t offset; /* of an int64_t in struct config_file: a duration in ms */
+    int64_t min_ms, max_ms;
 };
 
 static const struct known_key known_keys[] = {
-    {"global.evaluation_interval", offsetof(struct config_file, evaluation_interval_ms)},
-    {"storage.tsdb.retention.time", offsetof(struct config_file, retention_ms)},
+    {"global.evaluation_interval", offsetof(struct config_file, evaluation_interval_ms), 1,
+     INT64_C(86400000)},
+    {"storage.tsdb.retention.time", offsetof(struct config_file, retention_ms), 3600000,
+     INT64_C(3153600000000)},
 };
 
 struct reader {
@@ -90,8 +93,10 @@ static nx_code take_value(struct reader *reader, const yaml_event_t *event, stru
         return text.len == 0
                    ? NX_OK
                    : fail_at(reader, event->start_mark, err, "expected a mapping here", NULL);
-    if (config_parse_duration_ms(text, &ms, &why) != NX_OK || ms <= 0)
-        return fail_at(reader, event->start_mark, err, "not a duration above zero", text.data);
+    if (config_parse_duration_ms(text, &ms, &why) != NX_OK)
+        return fail_at(reader, event->start_mark, err, "not a duration", text.data);
+    if (ms < key->min_ms || ms > key->max_ms)
+        return fail_at(reader, event->start_mark, err, "duration out of bounds", text.data);
     *(int64_t *)(void *)((char *)reader->out + key->offset) = ms;
     return NX_OK;
 }

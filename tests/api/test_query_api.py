@@ -35,7 +35,7 @@ def test_instant_vector_json_is_exact(store):
 
 def test_scalar_string_and_fractions_of_seconds(store):
     assert raw(store, "query", query="1e-7", time="1700000000.5")[1] == \
-        '{"status":"success","data":{"resultType":"scalar","result":[1700000000.500,"0.0000001"]}}'
+        '{"status":"success","data":{"resultType":"scalar","result":[1700000000.5,"0.0000001"]}}'
     assert raw(store, "query", query="'é<'", time="4")[1] == \
         '{"status":"success","data":{"resultType":"string","result":[4,"é\\u003c"]}}'
     assert raw(store, "query", query="1+1", time="4")[1] == \

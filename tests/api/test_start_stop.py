@@ -76,6 +76,10 @@ def test_the_config_file_is_read_and_its_errors_have_a_place(tmp_path):
     good.write_text("global:\n  evaluation_interval: 30s\nstorage:\n  tsdb:\n    retention:\n      time: 30d\n")
     with Server(tmp_path / "data", f"--config.file={good}") as server:
         assert "retention_h=720" in server.log()
+    short = tmp_path / "short.yml"
+    short.write_text("storage: {tsdb: {retention: {time: 1s}}}\n")
+    result = run("--web.listen-address=127.0.0.1:0", f"--config.file={short}")
+    assert result.returncode == 2 and "duration out of bounds: 1s" in result.stderr
     bad = tmp_path / "bad.yml"
     bad.write_text("global:\n  evaluation_intervall: 30s\n")
     result = run("--web.listen-address=127.0.0.1:0", f"--config.file={bad}")
