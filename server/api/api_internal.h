@@ -77,6 +77,8 @@ void api_job_submit(struct api *api, struct http_request *request, api_job_fn ru
 NX_NODISCARD nx_code api_job_check(const struct api_job *job, size_t answer_bytes,
                                    struct nx_err *err);
 
+#define API_REFUSED_OVERLOAD 5 /* row of METRIC_HTTP_REFUSED: a full queue */
+
 /* ---- api_errors.c ---- */
 
 /* {"status":"error","errorType":...,"error":...} with the status of the code. */

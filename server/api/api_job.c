@@ -59,7 +59,7 @@ void api_job_submit(struct api *api, struct http_request *request, api_job_fn ru
     atomic_fetch_add_explicit(&api->jobs, 1, memory_order_relaxed);
     if (!worker_pool_try_submit(api->query_pool, run_job, job)) {
         atomic_fetch_sub_explicit(&api->jobs, 1, memory_order_relaxed);
-        metrics_add_at(METRIC_HTTP_REFUSED, 5, 1);
+        metrics_add_at(METRIC_HTTP_REFUSED, API_REFUSED_OVERLOAD, 1);
         api_respond_unavailable(request, "too many queries are waiting (--query.max-queue)");
     }
 }

@@ -11,8 +11,7 @@
 #include "api_internal.h"
 
 enum {
-    FAILED_RECEIVE = 0,   /* row of METRIC_INGEST_FAILED */
-    REFUSED_OVERLOAD = 5, /* row of METRIC_HTTP_REFUSED */
+    FAILED_RECEIVE = 0, /* row of METRIC_INGEST_FAILED */
 };
 
 struct write_job {
@@ -92,7 +91,7 @@ static void handle_write(void *context, struct http_request *request)
     struct write_job *job = arena_alloc(http_request_arena(request), sizeof(*job));
     *job = (struct write_job){.api = api, .request = request};
     if (!worker_pool_try_submit(api->ingest_pool, run_write, job)) {
-        metrics_add_at(METRIC_HTTP_REFUSED, REFUSED_OVERLOAD, 1);
+        metrics_add_at(METRIC_HTTP_REFUSED, API_REFUSED_OVERLOAD, 1);
         api_respond_unavailable(request, "too many writes are waiting");
     }
 }

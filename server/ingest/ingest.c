@@ -151,15 +151,13 @@ static nx_code decode(struct ingest *ingest, struct ingest_worker *worker, struc
 
 /* Labels of a series in a form that may be changed: parsed from its region, or as protobuf-c gave them.
  * NX_E_UNSUPPORTED: the region is nothing that the scanner understands. */
-static nx_code series_labels(struct ingest *ingest, struct write_batch *batch,
-                             const struct batch_series *series, struct label **out_items,
-                             size_t *out_count)
+static nx_code series_labels(struct write_batch *batch, const struct batch_series *series,
+                             struct label **out_items, size_t *out_count)
 {
     if (batch->has_regions) {
         /* One label above the limit is let through, so that validate_labels can name the number. */
         return decode_v1_labels(series->region, UINT32_MAX, &batch->arena, out_items, out_count);
     }
-    (void)ingest;
     struct label *items =
         arena_copy(&batch->arena, series->labels.items, series->labels.count * sizeof(*items));
     if (items == NULL)
@@ -176,7 +174,7 @@ static nx_code validate_series(struct ingest *ingest, struct ingest_worker *work
     struct label *items;
     size_t count;
     struct nx_err reason;
-    nx_code code = series_labels(ingest, &worker->batch, series, &items, &count);
+    nx_code code = series_labels(&worker->batch, series, &items, &count);
     if (code != NX_OK)
         return code;
     code = validate_labels(items, count, &ingest->limits, &series->labels, &reason);
@@ -237,7 +235,7 @@ static void push_write(struct ingest_worker *worker, size_t at, size_t series_in
 }
 
 /* After the store took `count` writes: refusals are reported, refs learnt. */
-static void collect_writes(struct ingest *ingest, struct ingest_worker *worker, size_t count,
+static void collect_writes(struct ingest_worker *worker, size_t count,
                            struct ingest_request *request)
 {
     struct write_batch *batch = &worker->batch;
@@ -256,7 +254,7 @@ static void collect_writes(struct ingest *ingest, struct ingest_worker *worker, 
         struct label *items;
         size_t label_count;
         if (labels.count == 0 &&
-            series_labels(ingest, batch, &batch->series[i], &items, &label_count) == NX_OK)
+            series_labels(batch, &batch->series[i], &items, &label_count) == NX_OK)
             labels = (struct labels){.items = items, .count = label_count};
         ingest_report_write(request, write, labels);
     }
@@ -282,7 +280,7 @@ static nx_code write_stale(struct ingest *ingest, struct ingest_worker *worker, 
         return NX_OK;
     nx_code code = store_write(ingest->store, worker->writes, stale, err);
     if (code == NX_OK)
-        collect_writes(ingest, worker, stale, request);
+        collect_writes(worker, stale, request);
     return code;
 }
 
@@ -322,7 +320,7 @@ static nx_code write_samples(struct ingest *ingest, struct ingest_worker *worker
     nx_code code = store_write(ingest->store, worker->writes, count, err);
     if (code != NX_OK)
         return code;
-    collect_writes(ingest, worker, count, request);
+    collect_writes(worker, count, request);
     bool has_stale = false;
     for (size_t w = 0; w < count; w++)
         has_stale |= worker->writes[w].refused[APPEND_STALE_REF] > 0;

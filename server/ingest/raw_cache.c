@@ -16,7 +16,7 @@
 #define GENERATION_MASK 0x7fffffffu
 #define HOT_BIT         0x80000000u
 
-/* slot HEAD_SLOT_NONE marks an empty entry. The top bit of `generation` says "hit since the hand passed". */
+/* slot HEAD_SLOT_NONE marks an empty entry. The top bit of `generation` says "hit since its window was cooled". */
 struct raw_cache_entry {
     struct nx_hash128 key;
     uint32_t slot;
@@ -93,7 +93,18 @@ size_t raw_cache_find(struct raw_cache *cache, const struct nx_hash128 *keys, si
     return hits;
 }
 
-/* Where the key goes: its own entry, the first free one, or a victim of the window's clock hand. */
+static void cool_window(struct raw_cache *cache, uint64_t home)
+{
+    for (uint64_t i = 0; i < PROBE_MAX; i++) {
+        struct raw_cache_entry *entry = &cache->entries[(home + i) & cache->mask];
+        uint32_t generation = atomic_load_explicit(&entry->generation, memory_order_relaxed);
+        atomic_store_explicit(&entry->generation, generation & GENERATION_MASK,
+                              memory_order_relaxed);
+    }
+}
+
+/* Where the key goes: its own entry, the first free one, or the first that was not hit. When all of the window were,
+ * none is any more, and its home is taken: windows overlap, so cooling at each insert would cool what is hit, too. */
 static struct raw_cache_entry *place_for(struct raw_cache *cache, const struct nx_hash128 *key)
 {
     struct raw_cache_entry *victim = NULL;
@@ -104,11 +115,11 @@ static struct raw_cache_entry *place_for(struct raw_cache *cache, const struct n
         uint32_t generation = atomic_load_explicit(&entry->generation, memory_order_relaxed);
         if (victim == NULL && (generation & HOT_BIT) == 0)
             victim = entry;
-        else
-            atomic_store_explicit(&entry->generation, generation & GENERATION_MASK,
-                                  memory_order_relaxed);
     }
-    return victim != NULL ? victim : &cache->entries[key->low & cache->mask];
+    if (victim != NULL)
+        return victim;
+    cool_window(cache, key->low);
+    return &cache->entries[key->low & cache->mask];
 }
 
 static void insert_one(struct raw_cache *cache, const struct nx_hash128 *key, struct series_ref ref)

@@ -4,8 +4,7 @@
  * were parsed and validated before, so they need not be again. A ref may have gone stale; the head finds out.
  *
  *   table of entries, open addressing; a key lives within PROBE_MAX places of its home:
- *   home -> [k][k][ ][k] ...     full window: the first entry that was not hit since the hand passed is replaced
- *   (CLOCK)
+ *   home -> [k][k][ ][k] ...     full window: the first that was not hit is replaced (second chance)
  *
  * Threads  look-ups under a shared lock, a request at a time; inserts under the exclusive one.
  * Limits   2 x active series + 64k entries of 24 bytes.
