@@ -1,7 +1,8 @@
 /* series.h - what storage hands to the query engine: series in label order, each as columns of samples.
  *
  * Layer    model: storage implements it, promql and api consume it, and neither knows the other.
- * Order    labels_compare; each series once, its samples ascending by time, no two of one time.
+ * Order    labels_compare; each series once, its samples ascending by time, no two of one time: floats and native
+ *          histograms are columns of their own, and no time is in both.
  * Memory   a series' labels and columns belong to the set and live until its next `next` or `free`, unless copied.
  * Threads  a set is used by one thread at a time. A source may be used by many.
  */
@@ -9,6 +10,7 @@
 
 #include "narthex/base/arena.h"
 #include "narthex/base/err.h"
+#include "narthex/model/histogram.h"
 #include "narthex/model/labels.h"
 #include "narthex/model/matcher.h"
 
@@ -20,6 +22,8 @@ struct series_columns {
     const int64_t *times_ms; /* ascending */
     const double *values;    /* stale markers included: the engine knows what they mean */
     size_t count;
+    const struct histogram_sample *histograms; /* ascending, stale markers included */
+    size_t histogram_count;
 };
 
 /* What the reader may assume; never changes the answer, only its cost. */
