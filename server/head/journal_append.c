@@ -29,6 +29,10 @@
 static_assert(JOURNAL_SEGMENT_MIN >
                   JOURNAL_PAGE_BYTES + JOURNAL_COMMIT_HEADER + 64 + JOURNAL_RECORD_SAMPLES * 26,
               "the largest record of samples fits the smallest segment");
+static_assert(JOURNAL_SEGMENT_MIN >= JOURNAL_PAGE_BYTES + JOURNAL_COMMIT_HEADER +
+                                         JOURNAL_RECORD_HEADER + JOURNAL_ENTRIES_RAW +
+                                         JOURNAL_BLOB_BYTES_MAX + 64,
+              "so does one of side entries");
 
 /* Where we are in the buffers, and the commit being built in journal->out. */
 struct commit_build {
@@ -37,9 +41,10 @@ struct commit_build {
     uint64_t limit; /* bytes that this commit may have */
     uint32_t record_count;
     uint64_t sample_count;
+    uint64_t blob_count; /* of all commits of this call */
 };
 
-static size_t definitions_bound(size_t raw_bytes)
+static size_t entries_bound(size_t raw_bytes)
 {
     return JOURNAL_RECORD_HEADER + raw_bytes + 8;
 }
@@ -65,7 +70,11 @@ static uint64_t buffers_bound(struct journal_buffer *const *buffers, size_t coun
     uint64_t bound = JOURNAL_COMMIT_HEADER;
     for (size_t i = 0; i < count; i++) {
         uint64_t raw = buffers[i]->definitions.len;
-        bound += raw + (raw / JOURNAL_DEFINITIONS_RAW + 1) * definitions_bound(0);
+        bound += raw + (raw / JOURNAL_ENTRIES_RAW + 1) * entries_bound(0);
+        for (unsigned k = 0; k < JOURNAL_BLOB_KINDS; k++) {
+            raw = buffers[i]->blobs[k].len;
+            bound += raw + (raw / JOURNAL_ENTRIES_RAW + 1) * entries_bound(0);
+        }
     }
     size_t samples = sample_total(buffers, count);
     return bound + samples * (journal_samples_bound(1) - journal_samples_bound(0)) +
@@ -207,27 +216,28 @@ static uint64_t record_offset(const struct commit_build *build)
     return build->journal->current->end + commit_bytes(build);
 }
 
-static nx_code put_definitions(struct commit_build *build, const struct journal_buffer *buffer,
-                               struct nx_err *err)
+/* Definitions or side entries: whole entries, cut into records of about JOURNAL_ENTRIES_RAW. */
+static nx_code put_entries(struct commit_build *build, enum journal_record_type type,
+                           struct nx_bytes entries, struct nx_err *err)
 {
-    struct byte_reader reader = byte_reader_of(nx_buf_bytes(&buffer->definitions));
+    struct byte_reader reader = byte_reader_of(entries);
     while (byte_reader_left(&reader) > 0) {
         const uint8_t *first = reader.next;
         size_t count = 0;
         size_t bytes = 0;
-        while (byte_reader_left(&reader) > 0 && bytes < JOURNAL_DEFINITIONS_RAW) {
+        while (byte_reader_left(&reader) > 0 && bytes < JOURNAL_ENTRIES_RAW) {
             uint64_t entry = byte_reader_varint(&reader);
             byte_reader_take(&reader, entry);
-            NX_ASSERT(!reader.is_bad); /* journal_buffer_define wrote it */
+            NX_ASSERT(!reader.is_bad); /* journal_buffer.c wrote it */
             bytes = (size_t)(reader.next - first);
             count++;
         }
-        nx_code code = commit_make_room(build, definitions_bound(bytes), err);
+        nx_code code = commit_make_room(build, entries_bound(bytes), err);
         if (code != NX_OK)
             return code;
-        journal_record_put_definitions((struct nx_bytes){.data = first, .len = bytes}, count,
-                                       build->journal->current->epoch, record_offset(build),
-                                       &build->journal->out);
+        journal_record_put_entries(type, (struct nx_bytes){.data = first, .len = bytes}, count,
+                                   build->journal->current->epoch, record_offset(build),
+                                   &build->journal->out);
         build->record_count++;
         build->bound -= bytes;
     }
@@ -277,6 +287,37 @@ static nx_code put_samples(struct commit_build *build, struct journal_buffer *co
         build->bound -= bound - journal_samples_bound(0);
     }
     return NX_OK;
+}
+
+/* Kind by kind. Those of several buffers share a record: a commit has few of them, and records compress better. */
+static nx_code put_blobs(struct commit_build *build, struct journal_buffer *const *buffers,
+                         size_t buffer_count, struct nx_err *err)
+{
+    struct nx_buf *joined = &build->journal->joined;
+    nx_code code = NX_OK;
+    for (unsigned kind = 0; kind < JOURNAL_BLOB_KINDS && code == NX_OK; kind++) {
+        size_t count = 0;
+        nx_buf_reset(joined);
+        for (size_t i = 0; i < buffer_count; i++) {
+            nx_buf_append(joined, buffers[i]->blobs[kind].data, buffers[i]->blobs[kind].len);
+            count += buffers[i]->blob_counts[kind];
+        }
+        code = put_entries(build, (enum journal_record_type)(JOURNAL_BLOB_HISTOGRAM + kind),
+                           nx_buf_bytes(joined), err);
+        if (code == NX_OK)
+            build->blob_count += count;
+    }
+    if (joined->cap > COMMIT_BUFFER_KEPT)
+        nx_buf_deinit(joined);
+    return code;
+}
+
+static bool buffer_is_empty(const struct journal_buffer *buffer)
+{
+    size_t blobs = 0;
+    for (unsigned i = 0; i < JOURNAL_BLOB_KINDS; i++)
+        blobs += buffer->blob_counts[i];
+    return buffer->sample_count + buffer->definition_count + blobs == 0;
 }
 
 /* ---- settle ---- */
@@ -334,11 +375,16 @@ static nx_code commit_buffers(struct journal *journal, struct journal_buffer *co
     struct commit_build build = {.journal = journal, .bound = buffers_bound(buffers, buffer_count)};
     nx_code code = commit_place(&build, err);
     for (size_t i = 0; i < buffer_count && code == NX_OK; i++)
-        code = put_definitions(&build, buffers[i], err);
+        code = put_entries(&build, JOURNAL_RECORD_DEFINITIONS,
+                           nx_buf_bytes(&buffers[i]->definitions), err);
     if (code == NX_OK)
         code = put_samples(&build, buffers, buffer_count, err);
+    if (code == NX_OK)
+        code = put_blobs(&build, buffers, buffer_count, err);
     if (code == NX_OK && build.record_count > 0)
         code = commit_end(&build, err);
+    if (code == NX_OK)
+        metrics_add(METRIC_JOURNAL_BLOBS, build.blob_count);
     if (journal->out.cap > COMMIT_BUFFER_KEPT)
         nx_buf_deinit(&journal->out);
     return code;
@@ -351,7 +397,7 @@ nx_code journal_commit(struct journal *journal, struct journal_buffer *const *bu
     nx_code code = settle(journal, err);
     bool is_empty = true;
     for (size_t i = 0; i < buffer_count; i++)
-        is_empty = is_empty && buffers[i]->sample_count == 0 && buffers[i]->definition_count == 0;
+        is_empty = is_empty && buffer_is_empty(buffers[i]);
     if (code == NX_OK && !is_empty) {
         uint64_t begun_ns = clock_mono_ns(clock_real());
         code = commit_buffers(journal, buffers, buffer_count, err);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* journal_buffer.c - what one shard has appended since its last commit.
  *
- * In       slots, times, values one by one; definitions as entries
+ * In       slots, times, values one by one; definitions and side entries as entries
  *            varint bytes of the rest | varint slot | varint label count | per label: varint length, name, varint
  *            length, value
+ *            varint bytes of the rest | varint slot | zigzag varint time | payload
  * Out      columns that journal_commit cuts into records
  * Fails    never; memory is bounded by what a request may hold and by the committer taking the buffers away
  */
@@ -16,6 +17,7 @@
 #define BUFFER_SAMPLES_MIN      256u
 #define BUFFER_SAMPLES_KEPT     32768u /* 655 KB a buffer, and there are two a shard */
 #define BUFFER_DEFINITIONS_KEPT (256u << 10)
+#define BUFFER_BLOBS_KEPT       (256u << 10)
 
 void journal_buffer_deinit(struct journal_buffer *buffer)
 {
@@ -23,6 +25,8 @@ void journal_buffer_deinit(struct journal_buffer *buffer)
     nx_free(buffer->times_ms);
     nx_free(buffer->value_bits);
     nx_buf_deinit(&buffer->definitions);
+    for (unsigned i = 0; i < JOURNAL_BLOB_KINDS; i++)
+        nx_buf_deinit(&buffer->blobs[i]);
     *buffer = (struct journal_buffer){0};
 }
 
@@ -42,6 +46,12 @@ void journal_buffer_reset(struct journal_buffer *buffer)
     if (buffer->definitions.cap > BUFFER_DEFINITIONS_KEPT)
         nx_buf_deinit(&buffer->definitions);
     nx_buf_reset(&buffer->definitions);
+    for (unsigned i = 0; i < JOURNAL_BLOB_KINDS; i++) {
+        if (buffer->blobs[i].cap > BUFFER_BLOBS_KEPT)
+            nx_buf_deinit(&buffer->blobs[i]);
+        nx_buf_reset(&buffer->blobs[i]);
+        buffer->blob_counts[i] = 0;
+    }
 }
 
 void journal_buffer_reserve(struct journal_buffer *buffer, size_t samples)
@@ -86,4 +96,21 @@ void journal_buffer_define(struct journal_buffer *buffer, uint32_t slot, struct 
     }
     NX_DCHECK(out == buffer->definitions.data + buffer->definitions.len);
     buffer->definition_count++;
+}
+
+void journal_buffer_push_blob(struct journal_buffer *buffer, enum journal_blob_kind kind,
+                              uint32_t slot, int64_t time_ms, struct nx_bytes payload)
+{
+    unsigned i = (unsigned)kind - JOURNAL_BLOB_HISTOGRAM;
+    NX_ASSERT(i < JOURNAL_BLOB_KINDS && slot < JOURNAL_SLOT_LIMIT);
+    NX_ASSERT(payload.len <= JOURNAL_BLOB_BYTES_MAX);
+    uint64_t time = zigzag(time_ms);
+    size_t body = varint_length(slot) + varint_length(time) + payload.len;
+    uint8_t *out = nx_buf_extend(&buffer->blobs[i], varint_length(body) + body);
+    out += varint_put(out, body);
+    out += varint_put(out, slot);
+    out += varint_put(out, time);
+    if (payload.len > 0)
+        memcpy(out, payload.data, payload.len);
+    buffer->blob_counts[i]++;
 }

@@ -16,15 +16,15 @@
 #include "narthex/base/thread.h"
 #include "narthex/head/journal.h"
 
-#define JOURNAL_FORMAT_VERSION 1u
+#define JOURNAL_FORMAT_VERSION 2u
 #define JOURNAL_PAGE_BYTES     4096u
 #define JOURNAL_HEADER_BYTES   128u  /* of a segment; twice in its first page */
 #define JOURNAL_HEADER_COPY    2048u /* where the second copy is */
 #define JOURNAL_COMMIT_HEADER  64u
 #define JOURNAL_RECORD_HEADER  32u
 #define JOURNAL_RECORD_SAMPLES 4096u /* measured: larger records compress no better */
-#define JOURNAL_DEFINITIONS_RAW                                                                    \
- (128u << 10) /* a record of definitions is closed when it reaches this */
+#define JOURNAL_ENTRIES_RAW                                                                        \
+ (128u << 10) /* a record of definitions or side entries is closed when it reaches this */
 #define JOURNAL_RECORD_RAW_MAX JOURNAL_COMMIT_BYTES_MAX
 #define JOURNAL_SEGMENT_MIN    (1u << 20)
 /* chosen: 134 million series; bounds what a hostile file can make us allocate */
@@ -80,6 +80,9 @@ void journal_bases_deinit(struct journal_bases *bases);
 enum journal_record_type {
     JOURNAL_RECORD_DEFINITIONS = 1,
     JOURNAL_RECORD_SAMPLE_COLUMNS = 2,
+    JOURNAL_RECORD_HISTOGRAMS = JOURNAL_BLOB_HISTOGRAM,
+    JOURNAL_RECORD_EXEMPLARS = JOURNAL_BLOB_EXEMPLAR,
+    JOURNAL_RECORD_METADATA = JOURNAL_BLOB_METADATA,
 };
 
 /* Columns of one record and the tables for coding them; one per journal. */
@@ -106,9 +109,9 @@ static inline size_t journal_samples_bound(size_t count)
 /* Appends a whole record to `out`: codec->slots etc. hold `count` samples. `offset` is where the record will stand. */
 void journal_record_put_samples(struct journal_codec *codec, size_t count, uint64_t epoch,
                                 uint64_t offset, struct nx_buf *out);
-/* Same for definitions as journal_buffer_define wrote them. */
-void journal_record_put_definitions(struct nx_bytes raw, size_t count, uint64_t epoch,
-                                    uint64_t offset, struct nx_buf *out);
+/* Same for definitions or side entries as journal_buffer_define or journal_buffer_push_blob wrote them. */
+void journal_record_put_entries(enum journal_record_type type, struct nx_bytes raw, size_t count,
+                                uint64_t epoch, uint64_t offset, struct nx_buf *out);
 
 /* A record's header, already judged plausible against `left` bytes: lengths fit. */
 struct journal_record {
@@ -138,6 +141,12 @@ NX_NODISCARD nx_code journal_record_get_definitions(struct journal_codec *codec,
                                                     struct nx_bytes payload,
                                                     const struct journal_visitor *visitor,
                                                     bool *out_is_visitor, struct nx_err *err);
+/* Same, visitor->blob for each side entry. All are looked at before the first is handed over. */
+NX_NODISCARD nx_code journal_record_get_blobs(struct journal_codec *codec,
+                                              const struct journal_record *record,
+                                              struct nx_bytes payload,
+                                              const struct journal_visitor *visitor,
+                                              bool *out_is_visitor, struct nx_err *err);
 
 /* ---- commits ---- */
 
@@ -230,6 +239,7 @@ struct journal {
     int fd; /* of current; -1 */
     bool is_replayed;
     struct nx_buf out;           /* [header page][commit], reused */
+    struct nx_buf joined;        /* side entries of all buffers; committer */
     struct journal_codec *codec; /* committer; replay before it */
 
     struct { /* the spare being zeroed; the preparing thread's */

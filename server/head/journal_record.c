@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* journal_record.c - columns of samples and definitions <-> the bytes of one record.
  *
- * In       up to JOURNAL_RECORD_SAMPLES samples in order of arrival; entries of journal_buffer_define
+ * In       up to JOURNAL_RECORD_SAMPLES samples in order of arrival; entries of journal_buffer_define and
+ *          journal_buffer_push_blob
  * Out      header, payload (zstd where that is smaller), padding to 8 bytes: docs/formats/journal.md
  * Fails    decoding: NX_E_CORRUPT
  *
@@ -144,7 +145,7 @@ bool journal_record_parse(struct nx_bytes at, struct journal_record *out)
         return false;
     if (out->is_packed > 1 || (out->is_packed == 0 && out->payload_bytes != out->raw_bytes))
         return false;
-    if (out->type != JOURNAL_RECORD_DEFINITIONS && out->type != JOURNAL_RECORD_SAMPLE_COLUMNS)
+    if (out->type < JOURNAL_RECORD_DEFINITIONS || out->type > JOURNAL_RECORD_METADATA)
         return false;
     out->bytes = (size_t)journal_align(JOURNAL_RECORD_HEADER + (uint64_t)out->payload_bytes, 8);
     return out->bytes <= at.len;
@@ -486,10 +487,11 @@ nx_code journal_record_get_samples(struct journal_codec *codec, const struct jou
 
 /* ---- definitions ---- */
 
-void journal_record_put_definitions(struct nx_bytes raw, size_t count, uint64_t epoch,
-                                    uint64_t offset, struct nx_buf *out)
+void journal_record_put_entries(enum journal_record_type type, struct nx_bytes raw, size_t count,
+                                uint64_t epoch, uint64_t offset, struct nx_buf *out)
 {
-    record_put(raw, JOURNAL_RECORD_DEFINITIONS, count, 0, epoch, offset, out);
+    NX_ASSERT(type != JOURNAL_RECORD_SAMPLE_COLUMNS);
+    record_put(raw, type, count, 0, epoch, offset, out);
 }
 
 static struct nx_str text_get(struct byte_reader *reader)
@@ -555,6 +557,59 @@ nx_code journal_record_get_definitions(struct journal_codec *codec,
         code = nx_err_set(err, NX_E_CORRUPT, "a record of definitions has bytes behind its last");
     nx_free(items);
     return code;
+}
+
+/* ---- side entries ---- */
+
+struct blob {
+    uint32_t slot;
+    int64_t time_ms;
+    struct nx_bytes payload;
+};
+
+static bool blob_get(struct byte_reader *reader, struct blob *out)
+{
+    uint64_t bytes = byte_reader_varint(reader);
+    struct byte_reader entry = byte_reader_of(byte_reader_take(reader, bytes));
+    if (reader->is_bad)
+        return false;
+    uint64_t slot = byte_reader_varint(&entry);
+    out->time_ms = byte_reader_varint_signed(&entry);
+    out->payload = byte_reader_take(&entry, byte_reader_left(&entry));
+    out->slot = (uint32_t)slot;
+    return !entry.is_bad && slot < JOURNAL_SLOT_LIMIT && out->payload.len <= JOURNAL_BLOB_BYTES_MAX;
+}
+
+nx_code journal_record_get_blobs(struct journal_codec *codec, const struct journal_record *record,
+                                 struct nx_bytes payload, const struct journal_visitor *visitor,
+                                 bool *out_is_visitor, struct nx_err *err)
+{
+    *out_is_visitor = false;
+    struct nx_bytes raw;
+    if (record_raw(codec, record, payload, &raw) != NX_OK)
+        return nx_err_set(err, NX_E_CORRUPT, "side entries do not unpack");
+    struct byte_reader reader = byte_reader_of(raw);
+    struct blob blob;
+    for (uint32_t i = 0; i < record->count; i++) {
+        if (!blob_get(&reader, &blob))
+            return nx_err_set(err, NX_E_CORRUPT, "side entry %u of a record is malformed", i);
+    }
+    if (byte_reader_left(&reader) > 0)
+        return nx_err_set(err, NX_E_CORRUPT, "a record of side entries has bytes behind its last");
+    if (visitor->blob == NULL)
+        return NX_OK;
+    reader = byte_reader_of(raw);
+    while (byte_reader_left(&reader) > 0) {
+        bool is_blob = blob_get(&reader, &blob);
+        NX_ASSERT(is_blob);
+        nx_code code = visitor->blob(visitor->context, (enum journal_blob_kind)record->type,
+                                     blob.slot, blob.time_ms, blob.payload, err);
+        if (code != NX_OK) {
+            *out_is_visitor = true;
+            return code;
+        }
+    }
+    return NX_OK;
 }
 
 /* ---- commit header ---- */

@@ -142,6 +142,36 @@ static bool find_later_commit(struct replay *replay, uint64_t from, uint64_t num
 
 /* ---- one commit ---- */
 
+/* A record of definitions or side entries. Codes other than the visitor's become damage. */
+static nx_code replay_entries(struct replay *replay, const struct journal_record *record,
+                              struct nx_bytes payload, uint64_t number, uint64_t offset,
+                              struct nx_err *err)
+{
+    struct journal_codec *codec = replay->journal->codec;
+    bool is_definitions = record->type == JOURNAL_RECORD_DEFINITIONS;
+    bool is_visitor;
+    struct nx_err reason;
+    nx_code code = is_definitions
+                       ? journal_record_get_definitions(codec, record, payload, replay->visitor,
+                                                        &is_visitor, &reason)
+                       : journal_record_get_blobs(codec, record, payload, replay->visitor,
+                                                  &is_visitor, &reason);
+    if (code == NX_OK) {
+        uint64_t *count = is_definitions ? &replay->result->definitions : &replay->result->blobs;
+        *count += record->count;
+        return NX_OK;
+    }
+    if (!is_visitor) {
+        replay_damage(replay, replay->segment,
+                      is_definitions ? "a record of definitions does not decode"
+                                     : "a record of side entries does not decode",
+                      offset, number, number);
+        return NX_OK;
+    }
+    *err = reason;
+    return code;
+}
+
 /* Hands over a record that verifies, unless its commit is released. Codes other than the visitor's become damage. */
 static nx_code replay_record(struct replay *replay, const struct journal_record *record,
                              struct nx_bytes payload, uint64_t number, uint64_t offset,
@@ -149,25 +179,10 @@ static nx_code replay_record(struct replay *replay, const struct journal_record 
 {
     struct journal_codec *codec = replay->journal->codec;
     bool is_wanted = number > replay->released_commit;
-    nx_code code;
-    if (record->type == JOURNAL_RECORD_DEFINITIONS) {
-        if (!is_wanted)
-            return NX_OK;
-        bool is_visitor;
-        struct nx_err reason;
-        code = journal_record_get_definitions(codec, record, payload, replay->visitor, &is_visitor,
-                                              &reason);
-        if (code == NX_OK)
-            replay->result->definitions += record->count;
-        else if (!is_visitor)
-            replay_damage(replay, replay->segment, "a record of definitions does not decode",
-                          offset, number, number);
-        else
-            *err = reason;
-        return code == NX_OK || !is_visitor ? NX_OK : code;
-    }
-    code = journal_record_get_samples(codec, record,
-                                      payload); /* unwanted ones too: later values build on them */
+    if (record->type != JOURNAL_RECORD_SAMPLE_COLUMNS)
+        return is_wanted ? replay_entries(replay, record, payload, number, offset, err) : NX_OK;
+    /* unwanted ones too: later values build on them */
+    nx_code code = journal_record_get_samples(codec, record, payload);
     if (code != NX_OK) {
         replay_damage(replay, replay->segment, "a record of samples does not decode", offset,
                       number, number);

@@ -323,6 +323,7 @@ nx_code journal_close(struct journal *journal, struct nx_err *err)
     journal_codec_deinit(journal->codec);
     nx_free(journal->codec);
     nx_buf_deinit(&journal->out);
+    nx_buf_deinit(&journal->joined);
     mutex_deinit(&journal->lock);
     nx_free(journal->dir);
     nx_free(journal->quarantine_dir);

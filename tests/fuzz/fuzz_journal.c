@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_journal.c - a segment's bytes into the replay, and payloads into the record decoders: any answer, never a crash.
  *
- * The first byte chooses: 0 the rest is a segment file as it is; 1 it is the payload of samples, 2 of definitions;
- * else it becomes the records of a commit whose checksums are right, so that what is behind them is reached.
+ * The first byte chooses: 0 the rest is a segment file as it is; 1 it is the payload of samples, 2 of definitions,
+ * 3 of side entries; else it becomes the records of a commit whose checksums are right, so that what is behind them
+ * is reached.
  */
 #include "narthex/base/hash.h"
 #include "narthex/base/mem.h"
@@ -39,9 +40,22 @@ static nx_code samples(void *context, const uint32_t *slots, const int64_t *time
     return NX_OK;
 }
 
+static nx_code blob(void *context, enum journal_blob_kind kind, uint32_t slot, int64_t time_ms,
+                    struct nx_bytes payload, struct nx_err *err)
+{
+    (void)err;
+    uint64_t *sum = context;
+    NX_ASSERT(kind >= JOURNAL_BLOB_HISTOGRAM && kind <= JOURNAL_BLOB_METADATA);
+    NX_ASSERT(slot < JOURNAL_SLOT_LIMIT && payload.len <= JOURNAL_BLOB_BYTES_MAX);
+    *sum += slot + (uint64_t)time_ms;
+    for (size_t i = 0; i < payload.len; i++)
+        *sum += payload.data[i];
+    return NX_OK;
+}
+
 static uint64_t sum;
 static const struct journal_visitor visitor = {
-    .context = &sum, .define = define, .samples = samples};
+    .context = &sum, .define = define, .samples = samples, .blob = blob};
 
 static const char *scratch_dir(void)
 {
@@ -125,8 +139,10 @@ static void decode_payload(uint8_t type, const uint8_t *data, size_t size)
     if (type == JOURNAL_RECORD_DEFINITIONS)
         nx_ignore(
             journal_record_get_definitions(codec, &record, payload, &visitor, &is_visitor, &err));
-    else
+    else if (type == JOURNAL_RECORD_SAMPLE_COLUMNS)
         nx_ignore(journal_record_get_samples(codec, &record, payload));
+    else
+        nx_ignore(journal_record_get_blobs(codec, &record, payload, &visitor, &is_visitor, &err));
     journal_codec_deinit(codec);
     nx_free(codec);
 }
@@ -144,6 +160,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 2:
         decode_payload(JOURNAL_RECORD_DEFINITIONS, data + 1, size - 1);
+        break;
+    case 3:
+        decode_payload(JOURNAL_RECORD_EXEMPLARS, data + 1, size - 1);
         break;
     default:
         replay_records(data + 1, size - 1);

@@ -24,6 +24,16 @@
 
 #define JOURNAL_COMMIT_BYTES_MAX (64u << 20)
 #define JOURNAL_SEGMENT_BYTES    (128u << 20) /* default */
+#define JOURNAL_BLOB_BYTES_MAX                                                                     \
+ (256u << 10) /* chosen: four of the largest fit the smallest segment */
+
+/* What is kept beside float samples, by the type of its records. The journal does not look into a payload. */
+enum journal_blob_kind {
+    JOURNAL_BLOB_HISTOGRAM = 3,
+    JOURNAL_BLOB_EXEMPLAR = 4,
+    JOURNAL_BLOB_METADATA = 5,
+};
+#define JOURNAL_BLOB_KINDS 3u
 
 /* What one shard has appended since its last commit; columns of equal length. Owned by the shard, swapped out whole. */
 struct journal_buffer {
@@ -34,10 +44,16 @@ struct journal_buffer {
     size_t sample_cap;
     struct nx_buf definitions; /* journal_buffer_define */
     size_t definition_count;
+    struct nx_buf blobs[JOURNAL_BLOB_KINDS]; /* journal_buffer_push_blob, from the lowest kind on */
+    size_t blob_counts[JOURNAL_BLOB_KINDS];
 };
 void journal_buffer_deinit(struct journal_buffer *buffer);
 void journal_buffer_reset(struct journal_buffer *buffer); /* keeps memory up to a bound */
 void journal_buffer_define(struct journal_buffer *buffer, uint32_t slot, struct labels labels);
+/* A side entry: `payload` (copied, at most JOURNAL_BLOB_BYTES_MAX, the caller sees to it) means something by itself.
+ * `slot` is a defined one, or 0 where the kind has none. */
+void journal_buffer_push_blob(struct journal_buffer *buffer, enum journal_blob_kind kind,
+                              uint32_t slot, int64_t time_ms, struct nx_bytes payload);
 void journal_buffer_reserve(struct journal_buffer *buffer, size_t samples);
 static inline void journal_buffer_push(struct journal_buffer *buffer, uint32_t slot,
                                        int64_t time_ms, uint64_t value_bits)
@@ -62,7 +78,7 @@ NX_NODISCARD nx_code journal_open(struct journal **out_journal,
 NX_NODISCARD nx_code journal_close(struct journal *journal, struct nx_err *err); /* NULL is fine */
 
 /* Hands over everything that was committed after `released_commit` (that of the newest flushed block): commits in
- * order, in each the definitions first, samples of one buffer in their order. A
+ * order, in each the definitions first, then samples, then side entries by kind; those of one buffer in their order. A
  * visitor that fails stops the replay with its code. A torn end is dropped and told in `out`. Damage in the middle
  * is told too, everything readable is handed over, and the segment stays where it is until journal_release: then,
  * when a block holds what was readable, it goes to quarantine with a reason beside it. Call once, before the first
@@ -73,9 +89,12 @@ struct journal_visitor {
     nx_code (*define)(void *context, uint32_t slot, struct labels labels, struct nx_err *err);
     nx_code (*samples)(void *context, const uint32_t *slots, const int64_t *times_ms,
                        const uint64_t *value_bits, size_t count, struct nx_err *err);
+    /* NULL: side entries are counted and passed over. The payload is borrowed. */
+    nx_code (*blob)(void *context, enum journal_blob_kind kind, uint32_t slot, int64_t time_ms,
+                    struct nx_bytes payload, struct nx_err *err);
 };
 struct journal_replay_result {
-    uint64_t commits, samples, definitions;
+    uint64_t commits, samples, definitions, blobs;
     uint64_t last_commit;
     bool has_torn_tail;
     unsigned damaged_segments;
@@ -85,9 +104,9 @@ NX_NODISCARD nx_code journal_replay(struct journal *journal, uint64_t released_c
                                     const struct journal_visitor *visitor,
                                     struct journal_replay_result *out, struct nx_err *err);
 
-/* Writes `buffers`, definitions first, as one commit and makes it durable: when this returns NX_OK, a crash keeps all
- * of it; a crash before may keep any whole records of it, never part of one. Buffers are borrowed. *out_commit is
- * untouched on failure, and the caller keeps the buffers and calls again: that goes to a fresh segment. Nothing is
+/* Writes `buffers`, definitions first, side entries last, as one commit and makes it durable: when this returns NX_OK,
+ * a crash keeps all of it; a crash before may keep any whole records of it, never part of one. Buffers are borrowed.
+ * *out_commit is untouched on failure, and the caller keeps the buffers and calls again: that goes to a fresh segment. Nothing is
  * written and *out_commit is the last commit when all buffers are empty. More than one commit holds
  * (JOURNAL_COMMIT_BYTES_MAX, or a segment) becomes several commits; *out_commit is the last.
  * Errors: NX_E_FULL, NX_E_IO (this segment is never written again). Cost: one write, one fdatasync.

@@ -13,6 +13,8 @@ void journal_log_deinit(struct journal_log *log)
 {
     nx_free(log->samples);
     nx_buf_deinit(&log->definitions);
+    for (unsigned i = 0; i < JOURNAL_BLOB_KINDS; i++)
+        nx_buf_deinit(&log->blobs[i]);
     *log = (struct journal_log){0};
 }
 
@@ -32,6 +34,17 @@ void journal_log_define(struct journal_log *log, uint32_t slot, struct labels la
     labels_print(labels, &log->definitions);
     nx_buf_append_byte(&log->definitions, '\n');
     log->definition_count++;
+}
+
+void journal_log_blob(struct journal_log *log, enum journal_blob_kind kind, uint32_t slot,
+                      int64_t time_ms, struct nx_bytes payload)
+{
+    struct nx_buf *text = &log->blobs[kind - JOURNAL_BLOB_HISTOGRAM];
+    nx_buf_printf(text, "%u %lld ", slot, (long long)time_ms);
+    for (size_t i = 0; i < payload.len; i++)
+        nx_buf_printf(text, "%02x", payload.data[i]);
+    nx_buf_append_byte(text, '\n');
+    log->blob_count++;
 }
 
 static nx_code visit_define(void *context, uint32_t slot, struct labels labels, struct nx_err *err)
@@ -54,10 +67,20 @@ static nx_code visit_samples(void *context, const uint32_t *slots, const int64_t
     return NX_OK;
 }
 
+static nx_code visit_blob(void *context, enum journal_blob_kind kind, uint32_t slot,
+                          int64_t time_ms, struct nx_bytes payload, struct nx_err *err)
+{
+    struct journal_log *log = context;
+    if (log->fail_with != NX_OK)
+        return nx_err_set(err, log->fail_with, "as told");
+    journal_log_blob(log, kind, slot, time_ms, payload);
+    return NX_OK;
+}
+
 struct journal_visitor journal_log_visitor(struct journal_log *log)
 {
     return (struct journal_visitor){
-        .context = log, .define = visit_define, .samples = visit_samples};
+        .context = log, .define = visit_define, .samples = visit_samples, .blob = visit_blob};
 }
 
 static bool sample_equal(const struct journal_log_sample *a, const struct journal_log_sample *b)
@@ -78,12 +101,44 @@ bool journal_log_is_prefix(const struct journal_log *part, const struct journal_
 
 bool journal_log_equal(const struct journal_log *a, const struct journal_log *b)
 {
+    for (unsigned i = 0; i < JOURNAL_BLOB_KINDS; i++) {
+        if (!nx_str_eq(nx_buf_str(&a->blobs[i]), nx_buf_str(&b->blobs[i])))
+            return false;
+    }
     return a->count == b->count && journal_log_is_prefix(a, b) &&
            nx_str_eq(nx_buf_str(&a->definitions), nx_buf_str(&b->definitions));
 }
 
+static struct nx_str line_take(struct nx_str *text)
+{
+    size_t length = 0;
+    while (length < text->len && text->data[length] != '\n')
+        length++;
+    struct nx_str line = {.data = text->data, .len = length};
+    length += length < text->len;
+    *text = (struct nx_str){.data = text->data + length, .len = text->len - length};
+    return line;
+}
+
+static bool lines_are_subsequence(struct nx_str part, struct nx_str whole)
+{
+    while (part.len > 0) {
+        struct nx_str line = line_take(&part);
+        bool is_found = false;
+        while (!is_found && whole.len > 0)
+            is_found = nx_str_eq(line, line_take(&whole));
+        if (!is_found)
+            return false;
+    }
+    return true;
+}
+
 bool journal_log_is_subsequence(const struct journal_log *part, const struct journal_log *whole)
 {
+    for (unsigned i = 0; i < JOURNAL_BLOB_KINDS; i++) {
+        if (!lines_are_subsequence(nx_buf_str(&part->blobs[i]), nx_buf_str(&whole->blobs[i])))
+            return false;
+    }
     size_t at = 0;
     for (size_t i = 0; i < part->count; i++) {
         while (at < whole->count && !sample_equal(&part->samples[i], &whole->samples[at]))

@@ -21,23 +21,28 @@ struct journal_log_sample {
     uint64_t bits;
 };
 
-/* Everything handed over or committed, in order; definitions as text "slot {labels}" lines. */
+/* Everything handed over or committed, in order; definitions as text "slot {labels}" lines, side entries as
+ * "slot time payload" lines by kind. */
 struct journal_log {
     struct journal_log_sample *samples;
     size_t count;
     size_t cap;
     struct nx_buf definitions;
     size_t definition_count;
+    struct nx_buf blobs[JOURNAL_BLOB_KINDS];
+    size_t blob_count;
     nx_code fail_with; /* the visitor's answer, NX_OK normally */
 };
 void journal_log_deinit(struct journal_log *log);
 void journal_log_add(struct journal_log *log, uint32_t slot, int64_t time_ms, uint64_t bits);
 void journal_log_define(struct journal_log *log, uint32_t slot, struct labels labels);
+void journal_log_blob(struct journal_log *log, enum journal_blob_kind kind, uint32_t slot,
+                      int64_t time_ms, struct nx_bytes payload);
 struct journal_visitor journal_log_visitor(struct journal_log *log);
 /* The first `count` samples of `whole` are exactly those of `part`. */
 bool journal_log_is_prefix(const struct journal_log *part, const struct journal_log *whole);
 bool journal_log_equal(const struct journal_log *a, const struct journal_log *b);
-/* Every sample of `part` is in `whole`, in the same order. */
+/* Every sample and every side entry of `part` is in `whole`, in the same order. */
 bool journal_log_is_subsequence(const struct journal_log *part, const struct journal_log *whole);
 
 /* A directory under $TMPDIR or /tmp, removed by scratch_remove. */

@@ -9,6 +9,22 @@
 #include <stdio.h>
 #include <string.h>
 
+static void fill_blobs(struct rand_state *rand, struct journal_buffer *buffer, uint32_t slot,
+                       struct journal_log *log)
+{
+    static uint8_t bytes[JOURNAL_BLOB_BYTES_MAX];
+    for (uint64_t left = rand_below(rand, 12); left > 0; left--) {
+        enum journal_blob_kind kind =
+            (enum journal_blob_kind)(JOURNAL_BLOB_HISTOGRAM + rand_below(rand, JOURNAL_BLOB_KINDS));
+        size_t bound = rand_below(rand, 2000) == 0 ? sizeof(bytes) + 1 : 200;
+        struct nx_bytes payload = {.data = bytes, .len = (size_t)rand_below(rand, bound)};
+        bytes[rand_below(rand, 200)] = (uint8_t)rand_u64(rand);
+        int64_t time_ms = (int64_t)rand_u64(rand) >> rand_below(rand, 64);
+        journal_buffer_push_blob(buffer, kind, slot, time_ms, payload);
+        journal_log_blob(log, kind, slot, time_ms, payload);
+    }
+}
+
 /* Sixteen buffers as the head has, filled and committed round after round, reopened now and then. */
 static void test_journal_random_commits_come_back_in_order(void **state)
 {
@@ -47,6 +63,7 @@ static void test_journal_random_commits_come_back_in_order(void **state)
                 uint32_t slot = (uint32_t)rand_below(&rand, 100) * 16 + (uint32_t)i;
                 journal_buffer_define(&storage[i], slot, labels);
                 journal_log_define(&sent, slot, labels);
+                fill_blobs(&rand, &storage[i], slot, &sent);
                 size_t count = (size_t)rand_below(&rand, commit % 20 == 0 ? 20000 : 300);
                 journal_test_fill_shard(&rand, &storage[i], (unsigned)i, 3000, count,
                                         (int64_t)commit * 15000, &sent);
@@ -69,6 +86,47 @@ static void test_journal_random_commits_come_back_in_order(void **state)
     for (size_t i = 0; i < 16; i++)
         journal_buffer_deinit(&storage[i]);
     journal_log_deinit(&sent);
+    scratch_remove(&scratch);
+}
+
+/* The largest side entries, more than one commit holds, and a commit of nothing else. */
+static void test_journal_large_side_entries_are_split(void **state)
+{
+    (void)state;
+    struct scratch scratch;
+    scratch_make(&scratch);
+    struct journal_log sent = {0};
+    struct journal_log got = {0};
+    struct journal_replay_result result;
+    struct journal *journal = journal_test_replay(&scratch, io_real(), 0, &got, &result);
+    struct rand_state rand;
+    rand_seed(&rand, 5);
+    struct nx_buf bytes = {0};
+    for (size_t i = 0; i < JOURNAL_BLOB_BYTES_MAX / 8; i++) {
+        uint64_t word = rand_u64(&rand);
+        nx_buf_append(&bytes, &word, sizeof(word));
+    }
+    struct journal_buffer buffer = {0};
+    for (uint32_t i = 0; i < 20; i++) {
+        struct nx_bytes payload = nx_buf_bytes(&bytes);
+        payload.len -= i;
+        journal_buffer_push_blob(&buffer, JOURNAL_BLOB_HISTOGRAM, i, i, payload);
+        journal_log_blob(&sent, JOURNAL_BLOB_HISTOGRAM, i, i, payload);
+    }
+    uint64_t commit;
+    assert_int_equal(journal_test_commit(journal, &buffer, &commit), NX_OK);
+    assert_true(commit > 1);
+    journal_buffer_deinit(&buffer);
+    journal_test_close(journal);
+    journal_log_deinit(&got);
+    journal = journal_test_replay(&scratch, io_real(), 0, &got, &result);
+    assert_true(journal_log_equal(&sent, &got));
+    assert_int_equal(result.blobs, 20);
+    assert_int_equal(result.samples, 0);
+    journal_test_close(journal);
+    nx_buf_deinit(&bytes);
+    journal_log_deinit(&sent);
+    journal_log_deinit(&got);
     scratch_remove(&scratch);
 }
 
@@ -467,6 +525,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_journal_random_commits_come_back_in_order),
+        cmocka_unit_test(test_journal_large_side_entries_are_split),
         cmocka_unit_test(test_journal_commit_of_nothing_writes_nothing),
         cmocka_unit_test(test_journal_commit_is_one_write_and_one_sync),
         cmocka_unit_test(test_journal_giant_commit_is_split),

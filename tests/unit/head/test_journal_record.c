@@ -178,8 +178,8 @@ static struct journal_record definitions_record(const struct journal_buffer *buf
                                                 struct nx_buf *out)
 {
     struct journal_record record;
-    journal_record_put_definitions(nx_buf_bytes(&buffer->definitions), buffer->definition_count, 3,
-                                   64, out);
+    journal_record_put_entries(JOURNAL_RECORD_DEFINITIONS, nx_buf_bytes(&buffer->definitions),
+                               buffer->definition_count, 3, 64, out);
     assert_true(journal_record_parse(nx_buf_bytes(out), &record));
     assert_true(journal_record_verifies(nx_buf_bytes(out), &record, 3, 64));
     return record;
@@ -236,6 +236,62 @@ static void test_definitions_come_back(void **state)
     nx_buf_deinit(&out);
     journal_buffer_deinit(&buffer);
     journal_log_deinit(&sent);
+    journal_log_deinit(&got);
+}
+
+static void test_side_entries_that_are_malformed_are_refused_whole(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t len;
+        uint32_t count;
+    } cases[] = {
+        {"", 0, 1},                           /* fewer than announced */
+        {"\x03\x10\x02!", 4, 2},              /* likewise */
+        {"\x03\x10\x02!\x03\x10\x02!", 8, 1}, /* more */
+        {"\x04\x10\x02!", 4, 1},              /* longer than what is there */
+        {"\x01\x10", 2, 1},                   /* no time */
+        {"\x00", 1, 1},                       /* nothing */
+        {"\x05\x80\x80\x80\x40\x02", 6, 1},   /* slot 2^27 */
+        {"\x03\x10\x02!\x00", 5, 2},          /* the second is bad, the first is not told */
+        {"\x02\x80\x80\x02", 4, 1},           /* a slot beyond its entry */
+        {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x10\x02", 12, 1}, /* a huge length */
+    };
+    struct journal_log got = {0};
+    struct journal_visitor visitor = journal_log_visitor(&got);
+    struct journal_codec *codec = nx_calloc(1, sizeof(*codec));
+    struct nx_err err;
+    bool is_visitor;
+    for (size_t i = 0; i < NX_ARRAY_LEN(cases); i++) {
+        struct nx_bytes payload = {.data = (const uint8_t *)cases[i].bytes, .len = cases[i].len};
+        struct journal_record record = {
+            .type = JOURNAL_RECORD_EXEMPLARS,
+            .count = cases[i].count,
+            .raw_bytes = (uint32_t)payload.len,
+            .payload_bytes = (uint32_t)payload.len,
+        };
+        assert_int_equal(
+            journal_record_get_blobs(codec, &record, payload, &visitor, &is_visitor, &err),
+            NX_E_CORRUPT);
+        assert_false(is_visitor);
+    }
+    assert_int_equal(got.blob_count, 0);
+    struct journal_record record = {.type = JOURNAL_RECORD_EXEMPLARS, .count = 1, .raw_bytes = 4};
+    record.payload_bytes = 4;
+    struct nx_bytes payload = {.data = (const uint8_t *)"\x03\x10\x02!", .len = 4};
+    assert_int_equal(journal_record_get_blobs(codec, &record, payload, &visitor, &is_visitor, &err),
+                     NX_OK);
+    assert_true(nx_str_eq(nx_buf_str(&got.blobs[1]), NX_STR("16 1 21\n")));
+    got.fail_with = NX_E_LIMIT;
+    assert_int_equal(journal_record_get_blobs(codec, &record, payload, &visitor, &is_visitor, &err),
+                     NX_E_LIMIT);
+    assert_true(is_visitor);
+    visitor.blob = NULL;
+    assert_int_equal(journal_record_get_blobs(codec, &record, payload, &visitor, &is_visitor, &err),
+                     NX_OK);
+    journal_codec_deinit(codec);
+    nx_free(codec);
     journal_log_deinit(&got);
 }
 
@@ -305,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_record_coded_against_a_lost_one_is_corrupt),
         cmocka_unit_test(test_constant_values_of_a_scrape_cost_next_to_nothing),
         cmocka_unit_test(test_definitions_come_back),
+        cmocka_unit_test(test_side_entries_that_are_malformed_are_refused_whole),
         cmocka_unit_test(test_payloads_are_hostile),
         cmocka_unit_test(test_buffer_reset_gives_back_large_memory),
     };

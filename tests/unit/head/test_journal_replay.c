@@ -5,7 +5,7 @@
  * directory and replays it: whatever comes back must be what was committed, in order, and everything that is whole
  * must come back.
  *
- * The stored journal of tests/golden/journal_v1.nxj is made by running this program with NARTHEX_GOLDEN_WRITE=1.
+ * The stored journal of tests/golden/journal_v2.nxj is made by running this program with NARTHEX_GOLDEN_WRITE=1.
  */
 #include "narthex/base/hash.h"
 #include "narthex/base/io_faulty.h"
@@ -68,6 +68,23 @@ static void fill_small(struct journal_buffer *buffer, struct journal_log *log, u
     }
 }
 
+/* Side entries of each kind, one without a byte. */
+static void fill_blobs(struct journal_buffer *buffer, struct journal_log *log, unsigned commit)
+{
+    uint8_t bytes[150];
+    for (unsigned i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i * (commit + 3) + i / 7);
+    for (unsigned kind = JOURNAL_BLOB_HISTOGRAM; kind <= JOURNAL_BLOB_METADATA; kind++) {
+        struct nx_bytes payload = {.data = bytes, .len = (commit * 11 + kind * 31) % sizeof(bytes)};
+        int64_t time_ms = 1000 * (int64_t)commit - 3000;
+        journal_buffer_push_blob(buffer, (enum journal_blob_kind)kind, commit * 1000, time_ms,
+                                 payload);
+        journal_log_blob(log, (enum journal_blob_kind)kind, commit * 1000, time_ms, payload);
+    }
+    journal_buffer_push_blob(buffer, JOURNAL_BLOB_EXEMPLAR, commit, 0, (struct nx_bytes){0});
+    journal_log_blob(log, JOURNAL_BLOB_EXEMPLAR, commit, 0, (struct nx_bytes){0});
+}
+
 static void image_make(struct image *image)
 {
     *image = (struct image){0};
@@ -79,6 +96,7 @@ static void image_make(struct image *image)
     struct journal_buffer buffer = {0};
     for (unsigned i = 0; i < IMAGE_COMMITS; i++) {
         fill_small(&buffer, &image->sent, i);
+        fill_blobs(&buffer, &image->sent, i);
         uint64_t commit;
         assert_int_equal(journal_test_commit(journal, &buffer, &commit), NX_OK);
         journal_buffer_reset(&buffer);
@@ -170,9 +188,12 @@ static void test_journal_torn_tail_is_dropped(void **state)
             assert_true(got.count == before || got.count == image.sent.count);
             if (cut == end)
                 assert_int_equal(got.count, image.sent.count);
+            if (cut == end)
+                assert_int_equal(got.blob_count, image.sent.blob_count);
             assert_true(got.definition_count >= IMAGE_COMMITS - 1);
             assert_int_equal(result.damaged_segments, 0);
-            bool is_whole = got.count == image.sent.count;
+            bool is_whole =
+                got.count == image.sent.count && got.blob_count == image.sent.blob_count;
             if (is_whole)
                 assert_false(result.has_torn_tail);
             else if (cut >= begin + JOURNAL_COMMIT_HEADER)
@@ -222,12 +243,15 @@ static void test_journal_flipped_byte_loses_only_its_record_and_is_told(void **s
         if (commit < 0) {
             assert_int_equal(got.count, image.sent.count);
             assert_int_equal(got.definition_count, IMAGE_COMMITS);
+            assert_int_equal(got.blob_count, image.sent.blob_count);
             assert_int_equal(result.damaged_segments, 0);
         } else {
             size_t of_commit =
                 image.sent_after[commit] - (commit > 0 ? image.sent_after[commit - 1] : 0);
-            bool lost_something =
-                got.count < image.sent.count || got.definition_count < IMAGE_COMMITS;
+            bool lost_something = got.count < image.sent.count ||
+                                  got.definition_count < IMAGE_COMMITS ||
+                                  got.blob_count < image.sent.blob_count;
+            assert_true(got.blob_count + 4 >= image.sent.blob_count);
             assert_true(got.count + of_commit >= image.sent.count);
             assert_true(got.definition_count + 1 >= IMAGE_COMMITS);
             assert_true(lost_something || kept == 0); /* padding behind a record */
@@ -516,7 +540,7 @@ static void test_journal_of_another_format_is_refused(void **state)
     scratch_make(&scratch);
     for (unsigned copy = 0; copy < 2; copy++) {
         uint8_t *header = image.bytes.data + copy * JOURNAL_HEADER_COPY;
-        le32_put(header + 8, 2);
+        le32_put(header + 8, JOURNAL_FORMAT_VERSION - 1);
         le64_put(header + 120, nx_hash64(header, 120, 0));
     }
     place(&scratch, image.bytes.data, image.bytes.len);
@@ -524,7 +548,7 @@ static void test_journal_of_another_format_is_refused(void **state)
     struct nx_err err;
     struct journal_options options = {.io = io_real(), .dir = scratch.journal};
     assert_int_equal(journal_open(&journal, &options, &err), NX_E_INVALID);
-    assert_non_null(strstr(err.msg, "format 2"));
+    assert_non_null(strstr(err.msg, "format 1"));
     assert_null(journal);
     scratch_remove(&scratch);
     image_deinit(&image);
@@ -660,6 +684,7 @@ static void test_journal_many_torn_lives_lose_nothing_acknowledged(void **state)
 static void golden_fill(struct journal_buffer *buffer, struct journal_log *log, unsigned commit)
 {
     fill_small(buffer, log, commit);
+    fill_blobs(buffer, log, commit);
     journal_buffer_reserve(buffer, 40);
     for (uint32_t i = 0; i < 40; i++) {
         uint64_t bits = float_bits(i % 2 == 0 ? 42.0 : 1000.0 * i + commit * 15);
@@ -696,10 +721,10 @@ static void golden_write(const char *path)
     scratch_remove(&scratch);
 }
 
-static void test_journal_stored_segment_of_format_1_is_read(void **state)
+static void test_journal_stored_segment_is_read(void **state)
 {
     (void)state;
-    const char *golden = NX_TEST_GOLDEN_DIR "/journal_v1.nxj";
+    const char *golden = NX_TEST_GOLDEN_DIR "/journal_v2.nxj";
     if (getenv("NARTHEX_GOLDEN_WRITE") != NULL)
         golden_write(golden);
     struct nx_buf bytes = {0};
@@ -719,6 +744,7 @@ static void test_journal_stored_segment_of_format_1_is_read(void **state)
     assert_int_equal(result.last_commit, 3);
     assert_int_equal(result.samples, 300);
     assert_int_equal(result.definitions, 3);
+    assert_int_equal(result.blobs, 12);
     journal_test_close(journal);
     journal_buffer_deinit(&buffer);
     journal_log_deinit(&got);
@@ -745,7 +771,7 @@ int main(void)
         cmocka_unit_test(test_journal_visitor_that_fails_stops_the_replay),
         cmocka_unit_test(test_journal_first_commit_settles_what_was_replayed),
         cmocka_unit_test(test_journal_many_torn_lives_lose_nothing_acknowledged),
-        cmocka_unit_test(test_journal_stored_segment_of_format_1_is_read),
+        cmocka_unit_test(test_journal_stored_segment_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
