@@ -13,12 +13,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HISTOGRAM_SCHEMA_MIN    (-4)
-#define HISTOGRAM_SCHEMA_MAX    8
-#define HISTOGRAM_SCHEMA_CUSTOM (-53)
+#define HISTOGRAM_SCHEMA_MIN       (-4)
+#define HISTOGRAM_SCHEMA_MAX       8
+#define HISTOGRAM_SCHEMA_CUSTOM    (-53)
+#define HISTOGRAM_SCHEMA_KNOWN_MIN (-9) /* legal on the wire, see histogram_reduce */
+#define HISTOGRAM_SCHEMA_KNOWN_MAX 52
 /* Chosen: far above any exporter's; bounds what hostile input makes us allocate. */
 #define HISTOGRAM_SPANS_MAX   4096u
-#define HISTOGRAM_BUCKETS_MAX 16384u
+#define HISTOGRAM_BUCKETS_MAX 16384u /* of a side; custom bounds too */
 
 enum histogram_hint { /* whether a counter reset lies between this sample and the one before */
                       HISTOGRAM_HINT_UNKNOWN = 0,
@@ -72,11 +74,21 @@ struct histogram *histogram_copy(struct arena *arena, const struct histogram *hi
 /* Bytes of a deep copy. */
 size_t histogram_bytes(const struct histogram *histogram);
 
-/* What a receiver must refuse, as Prometheus does (Histogram.Validate, FloatHistogram.Validate): unknown schema,
- * spans that do not fit the buckets, negative counts, counts that do not add up, bounds that do not ascend. A stale
- * marker is checked too. NX_E_INVALID with the reason. */
+/* The bits of the count that the zero bucket and the buckets add up to (negative ones first; floats in that order). */
+uint64_t histogram_total(const struct histogram *histogram);
+
+/* Whether schema, hint, spans and bounds are such that a reader can walk the buckets without another look: a schema
+ * that is stored, no more than the limits, as many buckets as the spans say, every index of a bucket in an int32, and
+ * custom bounds that ascend and suffice. Counts may be anything. What is stored has passed it, and so has what a
+ * decoder gives. */
+bool histogram_is_well_formed(const struct histogram *histogram);
+
+/* What a receiver must refuse, as Prometheus does (Histogram.Validate, FloatHistogram.Validate) and in its words:
+ * unknown schema, spans that do not fit the buckets, negative counts, counts that do not add up, bounds that do not
+ * ascend; and, in ours, what is not well-formed. A stale marker is checked too. NX_E_INVALID with the reason. */
 NX_NODISCARD nx_code histogram_check(const struct histogram *histogram, struct nx_err *err);
 /* Schemas 9 to 52 are legal on the wire and stored at HISTOGRAM_SCHEMA_MAX: merges their buckets into `*histogram`,
- * whose new arrays are in the arena. NX_E_LIMIT when it is exhausted; others are left as they are. */
+ * whose new arrays are in the arena. Others are left as they are; call it before histogram_check. NX_E_LIMIT when the
+ * arena is exhausted, NX_E_INVALID when spans and buckets do not fit. */
 NX_NODISCARD nx_code histogram_reduce(struct histogram *histogram, struct arena *arena,
                                       struct nx_err *err);
