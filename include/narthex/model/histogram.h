@@ -19,8 +19,9 @@
 #define HISTOGRAM_SCHEMA_KNOWN_MIN (-9) /* legal on the wire, see histogram_reduce */
 #define HISTOGRAM_SCHEMA_KNOWN_MAX 52
 /* Chosen: far above any exporter's; bounds what hostile input makes us allocate. */
-#define HISTOGRAM_SPANS_MAX   4096u
-#define HISTOGRAM_BUCKETS_MAX 16384u /* of a side; custom bounds too */
+#define HISTOGRAM_SPANS_MAX 4096u
+#define HISTOGRAM_BUCKETS_MAX                                                                      \
+ 8192u /* of a side; custom bounds too; all of it fits a journal entry */
 
 enum histogram_hint { /* whether a counter reset lies between this sample and the one before */
                       HISTOGRAM_HINT_UNKNOWN = 0,
