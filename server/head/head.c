@@ -10,6 +10,7 @@ static void shard_init(struct head_shard *shard)
     segvec_init(&shard->hots, sizeof(struct head_hot));
     segvec_init(&shard->colds, sizeof(struct head_cold));
     stream_store_init(&shard->store);
+    sides_init(&shard->sides);
     shard->free_local = HEAD_SLOT_NONE;
     shard->open_span = TIME_SPAN_EMPTY;
     shard->sealed_span = TIME_SPAN_EMPTY;
@@ -31,6 +32,7 @@ static void shard_deinit(struct head_shard *shard)
     nx_free(shard->arena_next.blocks);
     nx_free(shard->arena_sealed.blocks);
     stream_store_deinit(&shard->store);
+    sides_deinit(&shard->sides);
     segvec_deinit(&shard->hots);
     segvec_deinit(&shard->colds);
     id_table_deinit(&shard->table);
@@ -92,6 +94,9 @@ static void add_shard_stats(const struct head_shard *shard, struct head_stats *o
     out->bytes_labels += shard->pool.bytes;
     out->bytes_chunks +=
         shard->store.bytes + shard->late_bytes + shard->lates_cap * sizeof(*shard->lates);
+    out->histograms += shard->sides.histograms;
+    out->exemplars += shard->sides.exemplars;
+    out->bytes_sides += shard->sides.bytes;
     out->bytes_pending += shard->pending.sample_cap * (sizeof(uint32_t) + 2 * sizeof(uint64_t)) +
                           shard->pending.definitions.cap;
 }

@@ -8,6 +8,8 @@
  * Looking ahead hides them: the series' two lines are asked for LOOK_HOT writes before their turn, and the chunk
  * that a full batch goes to LOOK_CHUNK writes before.
  */
+#include "narthex/model/staleness.h"
+
 #include "head_internal.h"
 
 #define PIECE_WRITES                                                                               \
@@ -55,7 +57,32 @@ static bool has_sample_in_bounds(const struct head_write *write, const struct ap
         if (check_time(bounds, write->samples[i].time_ms) == APPEND_OK)
             return true;
     }
+    for (uint32_t i = 0; i < write->histogram_count; i++) {
+        if (check_time(bounds, write->histograms[i].time_ms) == APPEND_OK)
+            return true;
+    }
     return false;
+}
+
+/* A sample of the write, for the message. */
+static struct sample first_sample(const struct head_write *write)
+{
+    if (write->sample_count > 0)
+        return write->samples[0];
+    if (write->histogram_count > 0)
+        return (struct sample){.time_ms = write->histograms[0].time_ms};
+    return (struct sample){0};
+}
+
+static void refuse_out_of_bounds(struct head_write *write, const struct append_bounds *bounds)
+{
+    for (uint32_t i = 0; i < write->sample_count; i++)
+        refuse(write, check_time(bounds, write->samples[i].time_ms), write->samples[i], 1);
+    for (uint32_t i = 0; i < write->histogram_count; i++) {
+        struct sample sample = {.time_ms = write->histograms[i].time_ms};
+        refuse(write, check_time(bounds, sample.time_ms), sample, 1);
+    }
+    write->exemplars_refused += write->exemplar_count;
 }
 
 /* Whether the ref names a series that is still there. */
@@ -73,13 +100,11 @@ static bool ref_is_valid(const struct head_shard *shard, struct series_ref ref)
 static uint32_t resolve(struct head *head, struct head_shard *shard, struct head_write *write,
                         const struct append_bounds *bounds) NX_REQUIRES(shard->lock)
 {
-    struct sample first = {0};
-    if (write->sample_count > 0)
-        first = write->samples[0];
+    uint32_t samples = write->sample_count + write->histogram_count;
     if (write->ref.slot != HEAD_SLOT_NONE) {
         if (ref_is_valid(shard, write->ref))
             return slot_local(write->ref.slot);
-        refuse(write, APPEND_STALE_REF, first, write->sample_count);
+        refuse(write, APPEND_STALE_REF, first_sample(write), samples);
         return HEAD_SLOT_NONE;
     }
     shard_reserve_labels(shard, write->labels.count);
@@ -90,14 +115,14 @@ static uint32_t resolve(struct head *head, struct head_shard *shard, struct head
             shard->ids[i] = PAIR_NONE;
         local = series_create(head, shard, HEAD_SLOT_NONE, hash, write->labels);
         if (local == HEAD_SLOT_NONE) {
-            refuse(write, APPEND_SERIES_LIMIT, first, write->sample_count);
+            refuse(write, APPEND_SERIES_LIMIT, first_sample(write), samples);
+            write->exemplars_refused += write->exemplar_count;
             return HEAD_SLOT_NONE;
         }
         shard_add_fresh(shard, slot_of(head_shard_number(head, shard), local));
     }
     if (local == HEAD_SLOT_NONE) {
-        for (uint32_t i = 0; i < write->sample_count; i++)
-            refuse(write, check_time(bounds, write->samples[i].time_ms), write->samples[i], 1);
+        refuse_out_of_bounds(write, bounds);
         return HEAD_SLOT_NONE;
     }
     write->ref = (struct series_ref){.slot = slot_of(head_shard_number(head, shard), local),
@@ -116,6 +141,108 @@ static void define(struct head *head, struct head_shard *shard, struct head_hot 
     hot->flags |= HOT_DEFINED;
 }
 
+static void refuse_conflict(struct head_write *write, struct sample sample, bool has_histogram,
+                            double stored)
+{
+    if (write->refused[APPEND_CONFLICT] == 0) {
+        write->conflict_value = stored;
+        write->has_histogram_conflict = has_histogram;
+    }
+    refuse(write, APPEND_CONFLICT, sample, 1);
+}
+
+static void took(struct head *head, struct head_shard *shard, struct head_write *write,
+                 uint32_t local, int64_t time_ms) NX_REQUIRES(shard->lock)
+{
+    struct head_hot *hot = hot_at(shard, local);
+    time_span_add(&shard->open_span, time_ms);
+    if (!(hot->flags & HOT_DEFINED))
+        define(head, shard, hot, local, write->labels);
+}
+
+static void append_histogram(struct head *head, struct head_shard *shard, struct head_write *write,
+                             uint32_t local, const struct histogram_sample *histogram)
+    NX_REQUIRES(shard->lock)
+{
+    struct sample sample = {.time_ms = histogram->time_ms, .value = histogram->histogram->sum};
+    if (series_has_float(shard, local, sample.time_ms)) {
+        refuse_conflict(write, sample, true, 0);
+        return;
+    }
+    enum side_result result =
+        side_add_histogram(&shard->sides, side_get(&shard->sides, local), histogram);
+    hot_at(shard, local)->flags |= HOT_SIDE;
+    if (result == SIDE_CONFLICT) {
+        refuse_conflict(write, sample, true, 0);
+        return;
+    }
+    write->refused[APPEND_OK]++;
+    if (result != SIDE_NEW)
+        return;
+    shard->samples++;
+    took(head, shard, write, local, sample.time_ms);
+    journal_buffer_push_blob(&shard->pending, JOURNAL_BLOB_HISTOGRAM,
+                             slot_of(head_shard_number(head, shard), local), sample.time_ms,
+                             nx_buf_bytes(&shard->sides.buf));
+}
+
+static void append_exemplar(struct head *head, struct head_shard *shard, struct head_write *write,
+                            uint32_t local, const struct exemplar *exemplar)
+    NX_REQUIRES(shard->lock)
+{
+    enum side_result result =
+        side_add_exemplar(&shard->sides, side_get(&shard->sides, local), exemplar);
+    hot_at(shard, local)->flags |= HOT_SIDE;
+    write->exemplars_refused += result == SIDE_FULL;
+    if (result != SIDE_NEW)
+        return;
+    took(head, shard, write, local, exemplar->time_ms);
+    journal_buffer_push_blob(&shard->pending, JOURNAL_BLOB_EXEMPLAR,
+                             slot_of(head_shard_number(head, shard), local), exemplar->time_ms,
+                             nx_buf_bytes(&shard->sides.buf));
+}
+
+static void append_sides(struct head *head, struct head_shard *shard, struct head_write *write,
+                         uint32_t local, const struct append_bounds *bounds)
+    NX_REQUIRES(shard->lock)
+{
+    for (uint32_t i = 0; i < write->histogram_count; i++) {
+        const struct histogram_sample *histogram = &write->histograms[i];
+        enum append_result verdict = check_time(bounds, histogram->time_ms);
+        if (verdict == APPEND_OK)
+            append_histogram(head, shard, write, local, histogram);
+        else
+            refuse(write, verdict, (struct sample){.time_ms = histogram->time_ms}, 1);
+    }
+    for (uint32_t i = 0; i < write->exemplar_count; i++) {
+        if (check_time(bounds, write->exemplars[i].time_ms) == APPEND_OK)
+            append_exemplar(head, shard, write, local, &write->exemplars[i]);
+        else
+            write->exemplars_refused++;
+    }
+}
+
+/* A float for a series with histograms: true when it was dealt with here. Senders mark the end of a histogram series by
+ * the float marker too, which becomes that of a histogram. */
+static bool append_beside(struct head *head, struct head_shard *shard, struct head_write *write,
+                          uint32_t local, struct sample sample, uint64_t bits)
+    NX_REQUIRES(shard->lock)
+{
+    const struct side_series *side = side_find(&shard->sides, local);
+    if (bits == STALE_NAN_BITS && side_newest_ms(side) > hot_at(shard, local)->last_ms &&
+        sample.time_ms > side_newest_ms(side)) {
+        struct histogram marker = {.sum = sample.value};
+        append_histogram(
+            head, shard, write, local,
+            &(struct histogram_sample){.time_ms = sample.time_ms, .histogram = &marker});
+        return true;
+    }
+    if (!side_has_histogram_at(side, sample.time_ms))
+        return false;
+    refuse_conflict(write, sample, true, 0);
+    return true;
+}
+
 static void append_write(struct head *head, struct head_shard *shard, struct head_write *write,
                          uint32_t local, const struct append_bounds *bounds)
     NX_REQUIRES(shard->lock)
@@ -131,15 +258,16 @@ static void append_write(struct head *head, struct head_shard *shard, struct hea
             refuse(write, verdict, sample, 1);
             continue;
         }
+        if (NX_UNLIKELY(hot->flags & HOT_SIDE) &&
+            append_beside(head, shard, write, local, sample, bits))
+            continue;
         if (NX_LIKELY(sample.time_ms > hot->last_ms)) {
             series_push(shard, local, hot, sample.time_ms, bits);
         } else {
             bool is_new;
             uint64_t stored;
             if (!series_add_late(shard, local, hot, sample.time_ms, bits, &is_new, &stored)) {
-                if (write->refused[APPEND_CONFLICT] == 0)
-                    memcpy(&write->conflict_value, &stored, sizeof(stored));
-                refuse(write, APPEND_CONFLICT, sample, 1);
+                refuse_conflict(write, sample, false, float_from_bits(stored));
                 continue;
             }
             if (!is_new) {
@@ -155,6 +283,8 @@ static void append_write(struct head *head, struct head_shard *shard, struct hea
             define(head, shard, hot, local, write->labels);
         journal_buffer_push(&shard->pending, slot, sample.time_ms, bits);
     }
+    if (NX_UNLIKELY(write->histogram_count + write->exemplar_count > 0))
+        append_sides(head, shard, write, local, bounds);
 }
 
 static void look_at_hot(const struct head_shard *shard, const struct head_write *write)
@@ -218,6 +348,7 @@ static void append_piece(struct head *head, struct head_write *writes, size_t co
     size_t fill[HEAD_SHARD_COUNT];
     for (size_t i = 0; i < count; i++) {
         memset(writes[i].refused, 0, sizeof(writes[i].refused));
+        writes[i].exemplars_refused = 0;
         shards[i] = (uint8_t)write_shard(&writes[i]);
         starts[shards[i] + 1]++;
     }
@@ -249,6 +380,14 @@ void head_append(struct head *head, struct head_write *writes, size_t count, int
         writes += piece;
         count -= piece;
     }
+}
+
+void head_push_blob(struct head *head, enum journal_blob_kind kind, struct nx_bytes payload)
+{
+    struct head_shard *shard = &head->shards[0];
+    mutex_lock(&shard->lock);
+    journal_buffer_push_blob(&shard->pending, kind, 0, 0, payload);
+    mutex_unlock(&shard->lock);
 }
 
 void head_take_pending(struct head *head, unsigned shard_number, struct journal_buffer *inout)

@@ -37,6 +37,11 @@ struct head_flush {
     struct nx_buf stream;
     struct nx_buf times;
     struct nx_buf values;
+    struct nx_buf histograms; /* struct histogram_sample */
+    struct nx_buf exemplars;  /* struct exemplar */
+    struct side_copy side;
+    struct arena arena; /* of both */
+    bool has_sides[HEAD_SHARD_COUNT];
     struct label *labels;
     uint32_t *ids;
     size_t labels_cap;
@@ -48,9 +53,11 @@ struct head_flush {
 struct shard_marks {
     uint8_t *bits;
     uint32_t count;
+    bool has_sides; /* some of these have histograms or exemplars */
 };
 
-static void seal_series(struct head_shard *shard, uint32_t local, struct head_hot *hot,
+/* True: with histograms or exemplars. */
+static bool seal_series(struct head_shard *shard, uint32_t local, struct head_hot *hot,
                         struct head_cold *cold) NX_REQUIRES(shard->lock)
 {
     if (hot->pending > 0)
@@ -63,10 +70,13 @@ static void seal_series(struct head_shard *shard, uint32_t local, struct head_ho
     }
     late_move(shard, &cold->sealed_late, &cold->late);
     hot->flags &= (uint8_t) ~(HOT_LATE | HOT_SEALED | HOT_BREAK);
-    if (cold->sealed != 0 || cold->sealed_late != 0)
+    bool has_side =
+        (hot->flags & HOT_SIDE) && side_seal(&shard->sides, side_find(&shard->sides, local));
+    if (cold->sealed != 0 || cold->sealed_late != 0 || has_side)
         hot->flags |= HOT_SEALED;
     else
         hot->flags &= (uint8_t)~HOT_DEFINED;
+    return has_side;
 }
 
 /* Seals the next series of a running sweep. */
@@ -82,7 +92,7 @@ static void sweep_some(struct head_shard *shard, struct shard_marks *marks) NX_R
         struct head_hot *hot = hot_at(shard, local);
         if (!(hot->flags & HOT_LIVE))
             continue;
-        seal_series(shard, local, hot, cold_at(shard, local));
+        marks->has_sides |= seal_series(shard, local, hot, cold_at(shard, local));
         if (hot->flags & HOT_SEALED)
             marks->bits[local / 8] |= (uint8_t)(1u << (local % 8));
     }
@@ -262,8 +272,11 @@ nx_code head_flush_begin(struct head *head, struct head_flush **out_flush, struc
     struct shard_marks marks[HEAD_SHARD_COUNT] = {0};
     struct nx_buf fresh = {0};
     flush->head = head;
-    for (unsigned s = 0; s < HEAD_SHARD_COUNT; s++)
+    arena_init(&flush->arena, 0);
+    for (unsigned s = 0; s < HEAD_SHARD_COUNT; s++) {
         sweep_shard(&head->shards[s], &marks[s], &fresh);
+        flush->has_sides[s] = marks[s].has_sides;
+    }
     order_add(head, (const uint32_t *)(void *)fresh.data, (uint32_t)(fresh.len / sizeof(uint32_t)));
     list_sealed(flush, marks);
     for (unsigned s = 0; s < HEAD_SHARD_COUNT; s++)
@@ -334,6 +347,37 @@ static void merge_sealed_late(struct head_flush *flush, struct head_shard *shard
     mutex_unlock(&shard->lock);
 }
 
+/* Appenders move the entries of sides, so the codes are copied under the lock. */
+static nx_code read_sealed_side(struct head_flush *flush, struct head_shard *shard, uint32_t local)
+{
+    nx_buf_reset(&flush->histograms);
+    nx_buf_reset(&flush->exemplars);
+    if (!flush->has_sides[head_shard_number(flush->head, shard)])
+        return NX_OK;
+    arena_reset(&flush->arena);
+    for (unsigned kind = 0; kind < 2; kind++) {
+        side_copy_reset(&flush->side);
+        mutex_lock(&shard->lock);
+        const struct side_series *side = NULL;
+        if (hot_at(shard, local)->flags & HOT_SIDE)
+            side = side_find(&shard->sides, local);
+        if (side != NULL && kind == 0)
+            side_copy_histograms(side, true, &flush->side);
+        if (side != NULL && kind == 1)
+            side_copy_exemplars(side, true, &flush->side);
+        mutex_unlock(&shard->lock);
+        if (side == NULL)
+            return NX_OK;
+        nx_code code = kind == 0 ? side_decode_histograms(&flush->side, INT64_MIN, INT64_MAX,
+                                                          &flush->arena, &flush->histograms)
+                                 : side_decode_exemplars(&flush->side, INT64_MIN, INT64_MAX,
+                                                         &flush->arena, &flush->exemplars);
+        if (code != NX_OK)
+            return code;
+    }
+    return NX_OK;
+}
+
 int head_flush_next(struct head_flush *flush, struct head_flush_series *out, struct nx_err *err)
 {
     if (flush->next == flush->count)
@@ -349,6 +393,8 @@ int head_flush_next(struct head_flush *flush, struct head_flush_series *out, str
         stream_gather(&shard->store, cold->sealed, &flush->stream);
     nx_code code = stream_read(flush->stream.data, flush->stream.len, INT64_MIN, INT64_MAX,
                                &flush->times, &flush->values);
+    if (code == NX_OK)
+        code = read_sealed_side(flush, shard, slot_local(slot));
     if (code != NX_OK) {
         nx_err_set(err, code, "head: samples of slot %u do not decode", slot);
         return -1;
@@ -359,7 +405,11 @@ int head_flush_next(struct head_flush *flush, struct head_flush_series *out, str
     out->times_ms = (const int64_t *)(void *)flush->times.data;
     out->values = (const double *)(void *)flush->values.data;
     out->count = flush->times.len / sizeof(int64_t);
-    flush->samples += out->count;
+    out->histograms = (const struct histogram_sample *)(void *)flush->histograms.data;
+    out->histogram_count = flush->histograms.len / sizeof(*out->histograms);
+    out->exemplars = (const struct exemplar *)(void *)flush->exemplars.data;
+    out->exemplar_count = flush->exemplars.len / sizeof(*out->exemplars);
+    flush->samples += out->count + out->histogram_count;
     return 1;
 }
 
@@ -404,6 +454,9 @@ static void end_some(struct head *head, struct head_shard *shard, uint32_t from,
             struct head_cold *cold = cold_at(shard, local);
             cold->sealed = 0;
             late_free(shard, &cold->sealed_late);
+            if ((hot->flags & HOT_SIDE) &&
+                !side_let_go(&shard->sides, side_find(&shard->sides, local)))
+                hot->flags &= (uint8_t)~HOT_SIDE;
         }
         if (!pass_flush(hot))
             continue;
@@ -473,6 +526,10 @@ void head_flush_end(struct head_flush *flush, bool is_published)
     nx_buf_deinit(&flush->stream);
     nx_buf_deinit(&flush->times);
     nx_buf_deinit(&flush->values);
+    nx_buf_deinit(&flush->histograms);
+    nx_buf_deinit(&flush->exemplars);
+    side_copy_deinit(&flush->side);
+    arena_deinit(&flush->arena);
     nx_free(flush->labels);
     nx_free(flush->ids);
     nx_free(flush->slots);

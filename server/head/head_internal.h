@@ -29,6 +29,7 @@
 
 #include "head_index.h"
 #include "head_memory.h"
+#include "head_side.h"
 #include "head_stream.h"
 #include "id_table.h"
 
@@ -48,6 +49,7 @@ enum hot_flag {
     HOT_SEALED =
         32, /* cold->sealed or cold->sealed_late: part of the running flush, or of the next */
     HOT_IN_PREVIOUS = 64, /* had samples in the last published flush */
+    HOT_SIDE = 128,       /* an entry in shard->sides */
 };
 
 struct head_hot {
@@ -109,6 +111,7 @@ struct head_shard {
     uint32_t lates_count, lates_cap;
     uint32_t lates_free; /* 1 + index, linked through count; 0: none */
     uint64_t late_bytes;
+    struct head_sides sides;
     uint32_t *fresh; /* slots of series not yet in head->order */
     uint32_t fresh_count, fresh_cap;
     uint64_t series, created, removed, late_samples, samples; /* samples: taken since the start */
@@ -182,7 +185,7 @@ static inline uint64_t hot_last_bits(const struct head_hot *hot)
 
 static inline bool hot_has_data(const struct head_hot *hot)
 {
-    return hot->pending > 0 || hot->stream != 0 || (hot->flags & (HOT_LATE | HOT_SEALED));
+    return hot->pending > 0 || hot->stream != 0 || (hot->flags & (HOT_LATE | HOT_SEALED | HOT_SIDE));
 }
 
 static inline void time_span_add(struct time_span *span, int64_t time_ms)
@@ -267,6 +270,10 @@ bool series_add_late(struct head_shard *shard, uint32_t local, struct head_hot *
 void stream_gather(const struct stream_store *store, uint32_t newest, struct nx_buf *out);
 /* Puts the chain of `older` before that of `newest`. */
 void stream_link(const struct stream_store *store, uint32_t newest, uint32_t older);
+
+/* Whether a float of the series is known to have this time: one in the head, or its last. */
+bool series_has_float(struct head_shard *shard, uint32_t local, int64_t time_ms)
+    NX_REQUIRES(shard->lock);
 
 void late_free(struct head_shard *shard, uint32_t *list) NX_REQUIRES(shard->lock);
 /* Moves the samples of *from to *to, merging; *from is 0 then. */

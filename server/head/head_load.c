@@ -7,6 +7,9 @@
  * Hostile  slots and labels come from checked files, but a wrong one must not crash us: another shard's slot, a slot
  *          taken twice, one series in two slots are NX_E_CORRUPT; samples for an unknown slot are counted.
  */
+#include "narthex/codec/exemplar_code.h"
+#include "narthex/codec/histogram_code.h"
+
 #include "head_internal.h"
 
 #define LOOK_HOT   24u
@@ -269,9 +272,64 @@ static nx_code visit_samples(void *context, const uint32_t *slots, const int64_t
     return NX_OK;
 }
 
+/* SIDE_NEW: it is data that the head had not. Entries were checked when they came, and their record's checksum
+ * holds: one that does not decode all the same is lost, and counted. */
+static bool replay_side(struct head_shard *shard, enum journal_blob_kind kind, uint32_t local,
+                        int64_t time_ms, struct nx_bytes payload, enum side_result *out_result)
+    NX_REQUIRES(shard->lock)
+{
+    struct byte_reader reader = byte_reader_of(payload);
+    struct arena arena;
+    arena_init(&arena, 0);
+    bool is_good;
+    if (kind == JOURNAL_BLOB_HISTOGRAM) {
+        struct histogram histogram;
+        struct histogram_sample sample = {.time_ms = time_ms, .histogram = &histogram};
+        is_good = histogram_get(&reader, NULL, &arena, &histogram) == NX_OK;
+        *out_result = SIDE_CONFLICT;
+        if (is_good && !series_has_float(shard, local, time_ms))
+            *out_result =
+                side_add_histogram(&shard->sides, side_get(&shard->sides, local), &sample);
+    } else {
+        struct exemplar exemplar;
+        is_good = exemplar_get(&reader, 0, &arena, &exemplar) == NX_OK;
+        if (is_good)
+            *out_result =
+                side_add_exemplar(&shard->sides, side_get(&shard->sides, local), &exemplar);
+    }
+    arena_deinit(&arena);
+    return is_good;
+}
+
+static nx_code visit_blob(void *context, enum journal_blob_kind kind, uint32_t slot,
+                          int64_t time_ms, struct nx_bytes payload, struct nx_err *err)
+{
+    (void)err;
+    struct head *head = context;
+    if (kind == JOURNAL_BLOB_METADATA)
+        return NX_OK; /* the store's */
+    struct head_shard *shard = &head->shards[slot_shard(slot)];
+    uint32_t local = slot_local(slot);
+    enum side_result result = SIDE_SAME;
+    mutex_lock(&shard->lock);
+    bool is_known = local < HEAD_LOCAL_LIMIT && live_hot(shard, slot) != NULL &&
+                    replay_side(shard, kind, local, time_ms, payload, &result);
+    if (is_known && side_find(&shard->sides, local) != NULL)
+        hot_at(shard, local)->flags |= HOT_SIDE;
+    if (result == SIDE_NEW) {
+        shard->samples += kind == JOURNAL_BLOB_HISTOGRAM;
+        time_span_add(&shard->open_span, time_ms);
+    }
+    mutex_unlock(&shard->lock);
+    if (!is_known)
+        atomic_fetch_add_explicit(&head->unknown_samples, 1, memory_order_relaxed);
+    return NX_OK;
+}
+
 const struct journal_visitor head_journal_visitor = {
     .define = visit_define,
     .samples = visit_samples,
+    .blob = visit_blob,
 };
 
 /* ---- finish ---- */

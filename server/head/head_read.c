@@ -91,3 +91,54 @@ nx_code head_read(struct head *head, struct series_ref ref, int64_t min_ms, int6
         return nx_err_set(err, code, "head: samples of slot %u do not decode", ref.slot);
     return NX_OK;
 }
+
+/* Fills the copy with one kind of the series' side data; nothing when it has none or has left. */
+static void copy_side(struct head *head, struct series_ref ref, bool is_exemplars,
+                      struct side_copy *copy)
+{
+    struct head_shard *shard = &head->shards[series_ref_shard(ref)];
+    uint32_t local = slot_local(ref.slot);
+    mutex_lock(&shard->lock);
+    if (local < shard->local_count && segvec_has(&shard->hots, local)) {
+        const struct head_hot *hot = hot_at(shard, local);
+        if (hot->generation == ref.generation && (hot->flags & HOT_SIDE)) {
+            const struct side_series *side = side_find(&shard->sides, local);
+            if (is_exemplars)
+                side_copy_exemplars(side, false, copy);
+            else
+                side_copy_histograms(side, false, copy);
+        }
+    }
+    mutex_unlock(&shard->lock);
+}
+
+static nx_code side_failed(nx_code code, struct series_ref ref, struct nx_err *err)
+{
+    if (code == NX_E_LIMIT)
+        return nx_err_set(err, code,
+                          "the histograms of one series need more memory than a query may use");
+    return nx_err_set(err, code, "head: histograms or exemplars of slot %u do not decode",
+                      ref.slot);
+}
+
+nx_code head_read_histograms(struct head *head, struct series_ref ref, int64_t min_ms,
+                             int64_t max_ms, struct arena *arena, struct nx_buf *out,
+                             struct nx_err *err)
+{
+    struct side_copy copy = {0};
+    copy_side(head, ref, false, &copy);
+    nx_code code = side_decode_histograms(&copy, min_ms, max_ms, arena, out);
+    side_copy_deinit(&copy);
+    return code == NX_OK ? NX_OK : side_failed(code, ref, err);
+}
+
+nx_code head_read_exemplars(struct head *head, struct series_ref ref, int64_t min_ms,
+                            int64_t max_ms, struct arena *arena, struct nx_buf *out,
+                            struct nx_err *err)
+{
+    struct side_copy copy = {0};
+    copy_side(head, ref, true, &copy);
+    nx_code code = side_decode_exemplars(&copy, min_ms, max_ms, arena, out);
+    side_copy_deinit(&copy);
+    return code == NX_OK ? NX_OK : side_failed(code, ref, err);
+}

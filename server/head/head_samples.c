@@ -358,6 +358,15 @@ static bool find_sample(struct head_shard *shard, const struct head_hot *hot,
     return found == LOOKUP_FOUND;
 }
 
+bool series_has_float(struct head_shard *shard, uint32_t local, int64_t time_ms)
+{
+    const struct head_hot *hot = hot_at(shard, local);
+    if ((hot->flags & HOT_HAS_LAST) && time_ms >= hot->last_ms)
+        return time_ms == hot->last_ms;
+    uint64_t ignored;
+    return find_sample(shard, hot, cold_at(shard, local), time_ms, &ignored);
+}
+
 bool series_add_late(struct head_shard *shard, uint32_t local, struct head_hot *hot,
                      int64_t time_ms, uint64_t bits, bool *out_is_new, uint64_t *out_stored_bits)
 {

@@ -34,6 +34,7 @@ struct select_item {
     size_t packed_at;
     struct series_ref ref;
     uint32_t rank;
+    bool has_side;
 };
 
 struct select_run {
@@ -210,7 +211,8 @@ static void take_item(struct select_run *run, struct head_shard *shard, uint32_t
 {
     uint32_t local = slot_local(slot);
     const struct head_hot *hot = hot_at(shard, local);
-    if (!(hot->flags & HOT_LIVE) || !hot_has_data(hot) || hot->last_ms < run->min_ms)
+    bool has_side = hot->flags & HOT_SIDE;
+    if (!(hot->flags & HOT_LIVE) || !hot_has_data(hot) || (hot->last_ms < run->min_ms && !has_side))
         return;
     const struct head_cold *cold = cold_at(shard, local);
     run->items[run->item_count++] = (struct select_item){
@@ -218,6 +220,7 @@ static void take_item(struct select_run *run, struct head_shard *shard, uint32_t
         .packed_at = run->packed.len,
         .ref = {.slot = slot, .generation = hot->generation},
         .rank = cold->rank,
+        .has_side = has_side,
     };
     nx_buf_append(&run->packed, cold->labels, cold->labels_bytes);
 }
@@ -383,6 +386,7 @@ static nx_code write_series(const struct select_run *run, struct arena *arena,
         const struct select_item *item = &run->items[order[i]];
         fits = write_labels(&cache, index, &item->order, arena, &series[count].labels);
         series[count].ref = item->ref;
+        series[count].has_side = item->has_side;
         if (!fits || !run->was_removed ||
             matchers_match(run->matchers, run->matcher_count, series[count].labels))
             count++;

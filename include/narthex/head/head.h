@@ -8,6 +8,7 @@
  *          touches; the values wait there and are encoded several at a time into a byte stream from a size-classed
  *          slab.
  * Late     samples at or before the series' last go to a small sorted side buffer.
+ * Sides    native histograms and exemplars, which few series have, live beside the floats (head_side.h).
  * Threads  any number of appenders and readers. Readers copy compressed bytes under the shard's lock, in small
  *          batches, and decode outside it. One flusher at a time.
  * Memory   head_memory tells it by kind; budget: 700 bytes per active series all told, 500 later.
@@ -17,6 +18,8 @@
 #include "narthex/base/arena.h"
 #include "narthex/base/err.h"
 #include "narthex/head/journal.h"
+#include "narthex/model/exemplar.h"
+#include "narthex/model/histogram.h"
 #include "narthex/model/labels.h"
 #include "narthex/model/matcher.h"
 #include "narthex/model/sample.h"
@@ -62,11 +65,19 @@ struct head_write {
     struct series_ref ref;        /* in: known or slot NONE; out: resolved, for the raw cache */
     struct labels labels;         /* borrowed; may be empty when ref is known */
     const struct sample *samples; /* borrowed */
+    const struct histogram_sample *histograms; /* borrowed, checked */
+    const struct exemplar *exemplars; /* borrowed, checked; a series is not made for them alone */
     uint32_t sample_count;
-    uint32_t refused[APPEND_RESULT_COUNT]; /* out: per reason; APPEND_OK counts the accepted */
+    uint32_t histogram_count;
+    uint32_t exemplar_count;
+    uint32_t exemplars_refused; /* out: of an unknown series, out of bounds, or too many */
+    /* out: floats and histograms per reason; APPEND_OK counts the accepted */
+    uint32_t refused[APPEND_RESULT_COUNT];
     struct sample
         refused_first;     /* out: an example for the message, valid when anything was refused */
-    double conflict_value; /* out: what is stored, for APPEND_CONFLICT */
+    double conflict_value; /* out: what is stored, for APPEND_CONFLICT between floats */
+    bool
+        has_histogram_conflict; /* out: one of the two is a histogram, and the values mean nothing */
 };
 
 /* Resolves, appends and queues for the journal, shard by shard (each lock taken once per 2048 writes). A write with
@@ -76,6 +87,9 @@ struct head_write {
  * misses per known series. */
 void head_append(struct head *head, struct head_write *writes, size_t count, int64_t time_min_ms,
                  int64_t time_max_ms);
+
+/* Queues an entry of no series (metadata) for the journal. */
+void head_push_blob(struct head *head, enum journal_blob_kind kind, struct nx_bytes payload);
 
 /* Swaps the shard's pending journal buffer with `inout` (empty, memory reused). */
 void head_take_pending(struct head *head, unsigned shard, struct journal_buffer *inout);
@@ -100,6 +114,7 @@ void head_load_finish(struct head *head);
 struct head_series {
     struct series_ref ref;
     struct labels labels; /* in the arena given to head_select */
+    bool has_side;        /* histograms or exemplars */
 };
 
 /* Series that satisfy all matchers and may have samples in [min_ms, max_ms], sorted by labels_compare, in `arena`.
@@ -114,6 +129,15 @@ NX_NODISCARD nx_code head_select(struct head *head, const struct matcher *matche
 NX_NODISCARD nx_code head_read(struct head *head, struct series_ref ref, int64_t min_ms,
                                int64_t max_ms, struct nx_buf *times_ms, struct nx_buf *values,
                                struct nx_err *err);
+
+/* Native histograms of the series in the range, ascending, appended as struct histogram_sample; and exemplars as struct
+ * exemplar, those of one time in the order of their arrival. What they point to is in `arena`. NX_E_LIMIT. */
+NX_NODISCARD nx_code head_read_histograms(struct head *head, struct series_ref ref, int64_t min_ms,
+                                          int64_t max_ms, struct arena *arena, struct nx_buf *out,
+                                          struct nx_err *err);
+NX_NODISCARD nx_code head_read_exemplars(struct head *head, struct series_ref ref, int64_t min_ms,
+                                         int64_t max_ms, struct arena *arena, struct nx_buf *out,
+                                         struct nx_err *err);
 
 /* Distinct label names, or values of `name`, of all series (no matchers) that are in the head; unsorted, text in the
  * arena. */
@@ -130,13 +154,17 @@ struct head_flush;
 NX_NODISCARD nx_code head_flush_begin(struct head *head, struct head_flush **out_flush,
                                       struct nx_err *err);
 /* Series in label order: 1 a series, 0 the end, -1 failed. Columns are ascending, one sample per time, late ones
- * included; labels and columns live until the next call. */
+ * included; labels and columns live until the next call. A series may have exemplars alone. */
 struct head_flush_series {
     struct labels labels;
     uint32_t slot;
     const int64_t *times_ms;
     const double *values;
     size_t count;
+    const struct histogram_sample *histograms;
+    size_t histogram_count;
+    const struct exemplar *exemplars;
+    size_t exemplar_count;
 };
 int head_flush_next(struct head_flush *flush, struct head_flush_series *out, struct nx_err *err);
 /* published (all series were read): sealed data is let go of, series without samples in this and the previous flush
@@ -150,6 +178,7 @@ struct head_stats {
     int64_t min_time_ms, max_time_ms; /* of unflushed data; INT64_MAX/MIN when there is none */
     uint64_t
         unknown_samples; /* replayed for a slot that neither block nor journal defined: lost, to be reported */
-    uint64_t bytes_series, bytes_labels, bytes_index, bytes_chunks, bytes_pending;
+    uint64_t histograms, exemplars; /* taken since the start; samples count histograms too */
+    uint64_t bytes_series, bytes_labels, bytes_index, bytes_chunks, bytes_sides, bytes_pending;
 };
 void head_stats(struct head *head, struct head_stats *out);

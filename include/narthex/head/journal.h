@@ -106,8 +106,8 @@ NX_NODISCARD nx_code journal_replay(struct journal *journal, uint64_t released_c
 
 /* Writes `buffers`, definitions first, side entries last, as one commit and makes it durable: when this returns NX_OK,
  * a crash keeps all of it; a crash before may keep any whole records of it, never part of one. Buffers are borrowed.
- * *out_commit is untouched on failure, and the caller keeps the buffers and calls again: that goes to a fresh segment. Nothing is
- * written and *out_commit is the last commit when all buffers are empty. More than one commit holds
+ * *out_commit is untouched on failure, and the caller keeps the buffers and calls again: that goes to a fresh
+ * segment. Nothing is written and *out_commit is the last commit when all buffers are empty. More than one commit holds
  * (JOURNAL_COMMIT_BYTES_MAX, or a segment) becomes several commits; *out_commit is the last.
  * Errors: NX_E_FULL, NX_E_IO (this segment is never written again). Cost: one write, one fdatasync.
  * Crash points: journal_written (before the sync), journal_synced. */
