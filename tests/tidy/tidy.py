@@ -157,7 +157,7 @@ def check_versions():
 
 
 def main():
-    skip = ("build/", ".git/", "data/", "tests/fuzz/corpus/", "tests/golden/")
+    skip = ("build/", ".git", "data/", "tests/fuzz/corpus/", "tests/golden/")
     files = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file())
     files = [f for f in files if not f.startswith(skip) and "__pycache__" not in f and "/bin/" not in f]
     edges = layer_edges()
