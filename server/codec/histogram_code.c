@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* histogram_code.c - one native histogram, whole or as the difference from the one before.
  *
- *   head | [schema, threshold, spans, bounds] | sum | [count] | [zero count] | buckets
+ *   head | [schema, threshold, bounds, spans] | sum | [count] | [zero count] | buckets
  *          `-- whole only -----------------'
  *
  * A counter's neighbours share their layout and most of their counts: then a bit a bucket says which changed. The count
@@ -81,10 +81,19 @@ static uint64_t get_count(struct byte_reader *reader, bool is_float, uint64_t be
     return before + (uint64_t)byte_reader_varint_signed(reader);
 }
 
-void histogram_layout_put(const struct histogram *histogram, struct nx_buf *out)
+void histogram_frame_put(const struct histogram *histogram, struct nx_buf *out)
 {
     varint_append_signed(out, histogram->schema);
     put_swapped(out, float_bits(histogram->zero_threshold));
+    if (histogram->schema != HISTOGRAM_SCHEMA_CUSTOM)
+        return;
+    varint_append(out, histogram->bound_count);
+    for (size_t i = 0; i < histogram->bound_count; i++)
+        put_swapped(out, float_bits(histogram->bounds[i]));
+}
+
+void histogram_spans_put(const struct histogram *histogram, struct nx_buf *out)
+{
     for (size_t sign = 0; sign < HISTOGRAM_SIGNS; sign++) {
         const struct histogram_side *side = &histogram->sides[sign];
         varint_append(out, side->span_count);
@@ -93,11 +102,6 @@ void histogram_layout_put(const struct histogram *histogram, struct nx_buf *out)
             varint_append(out, side->spans[s].length);
         }
     }
-    if (histogram->schema != HISTOGRAM_SCHEMA_CUSTOM)
-        return;
-    varint_append(out, histogram->bound_count);
-    for (size_t i = 0; i < histogram->bound_count; i++)
-        put_swapped(out, float_bits(histogram->bounds[i]));
 }
 
 /* The number of elements that follow, each of `bytes_each` or more. */
@@ -111,8 +115,7 @@ static bool get_length(struct byte_reader *reader, uint64_t max, size_t bytes_ea
     return true;
 }
 
-static nx_code get_spans(struct byte_reader *reader, struct arena *arena,
-                         struct histogram_side *out)
+static nx_code get_side(struct byte_reader *reader, struct arena *arena, struct histogram_side *out)
 {
     if (!get_length(reader, HISTOGRAM_SPANS_MAX, 2, &out->span_count))
         return NX_E_CORRUPT;
@@ -152,28 +155,29 @@ static nx_code get_bounds(struct byte_reader *reader, struct arena *arena, struc
     return NX_OK;
 }
 
-nx_code histogram_layout_get(struct byte_reader *reader, struct arena *arena, struct histogram *out)
+nx_code histogram_frame_get(struct byte_reader *reader, struct arena *arena, struct histogram *out)
 {
-    struct histogram layout = {0};
     int64_t schema = byte_reader_varint_signed(reader);
     if (schema < INT32_MIN || schema > INT32_MAX)
         return NX_E_CORRUPT;
-    layout.schema = (int32_t)schema;
-    layout.zero_threshold = float_from_bits(get_swapped(reader));
+    out->schema = (int32_t)schema;
+    out->zero_threshold = float_from_bits(get_swapped(reader));
+    if (out->schema == HISTOGRAM_SCHEMA_CUSTOM) {
+        nx_code code = get_bounds(reader, arena, out);
+        if (code != NX_OK)
+            return code;
+    }
+    return reader->is_bad || !histogram_is_well_formed(out) ? NX_E_CORRUPT : NX_OK;
+}
+
+nx_code histogram_spans_get(struct byte_reader *reader, struct arena *arena, struct histogram *out)
+{
     for (size_t sign = 0; sign < HISTOGRAM_SIGNS; sign++) {
-        nx_code code = get_spans(reader, arena, &layout.sides[sign]);
+        nx_code code = get_side(reader, arena, &out->sides[sign]);
         if (code != NX_OK)
             return code;
     }
-    if (layout.schema == HISTOGRAM_SCHEMA_CUSTOM) {
-        nx_code code = get_bounds(reader, arena, &layout);
-        if (code != NX_OK)
-            return code;
-    }
-    if (reader->is_bad || !histogram_is_well_formed(&layout))
-        return NX_E_CORRUPT;
-    *out = layout;
-    return NX_OK;
+    return reader->is_bad || !histogram_is_well_formed(out) ? NX_E_CORRUPT : NX_OK;
 }
 
 static bool any_bucket_differs(const struct histogram *a, const struct histogram *b)
@@ -234,8 +238,10 @@ void histogram_put(const struct histogram *histogram, const struct histogram *be
     head |= histogram->count != histogram_total(histogram) ? HEAD_COUNT : 0;
     head |= histogram->zero_count != was->zero_count ? HEAD_ZEROS : 0;
     nx_buf_append_byte(out, head);
-    if (!is_difference)
-        histogram_layout_put(histogram, out);
+    if (!is_difference) {
+        histogram_frame_put(histogram, out);
+        histogram_spans_put(histogram, out);
+    }
     put_xor(out, float_bits(was->sum), float_bits(histogram->sum));
     if ((head & HEAD_COUNT) != 0)
         put_count(out, histogram->is_float, was->count, histogram->count);
@@ -337,7 +343,9 @@ static nx_code get_all(struct byte_reader *reader, const struct histogram *befor
     } else {
         if ((head & HEAD_BUCKETS) != 0)
             return NX_E_CORRUPT;
-        nx_code code = histogram_layout_get(reader, arena, &got);
+        nx_code code = histogram_frame_get(reader, arena, &got);
+        if (code == NX_OK)
+            code = histogram_spans_get(reader, arena, &got);
         if (code != NX_OK)
             return code;
     }

@@ -111,9 +111,9 @@ static void test_histogram_code_refuses_what_is_not_well_formed(void **state)
     const uint8_t forwards[] = {0, 0, 0, 2, 0, 1, 2, 1, 0, 0, 2, 2};
     const uint8_t spans[] = {0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0};
     const uint8_t length[] = {0, 0, 0, 1, 0, 0xff, 0xff, 0x7f, 0, 0, 0, 0, 0};
-    const uint8_t negative[] = {0, 105, 0, 0, 1, 0, 1, 0, 0, 2}; /* custom, negative bucket */
-    const uint8_t custom[] = {0, 105, 0, 1, 0, 1, 0, 0, 0, 2};
-    const uint8_t beyond[] = {0, 105, 0, 1, 2, 1, 0, 0, 0, 2}; /* bucket 1 of 1 */
+    const uint8_t negative[] = {0, 105, 0, 0, 0, 1, 0, 1, 0, 2}; /* custom, negative bucket */
+    const uint8_t custom[] = {0, 105, 0, 0, 1, 0, 1, 0, 0, 2};
+    const uint8_t beyond[] = {0, 105, 0, 0, 1, 2, 1, 0, 0, 2}; /* bucket 1 of 1 */
     assert_int_equal(get_bytes(empty, sizeof(empty), NULL), NX_OK);
     assert_int_equal(get_bytes(forwards, sizeof(forwards), NULL), NX_OK);
     assert_int_equal(get_bytes(custom, sizeof(custom), NULL), NX_OK);
