@@ -14,6 +14,8 @@
 
 #include "narthex/base/mem.h"
 
+#include "block_exemplars.h"
+
 #include <inttypes.h>
 #include <lmdb.h>
 
@@ -143,7 +145,7 @@ static nx_code table_open(struct block_index *index, enum index_table which, str
             code = table_add_page(index, table, &key, &value, err);
     }
     mdb_cursor_close(cursor);
-    if (code == NX_OK && table->page_count == 0)
+    if (code == NX_OK && table->page_count == 0 && which != INDEX_TABLE_EXM)
         code = index_damaged(err, "an empty table");
     if (code == NX_OK)
         table_make_hints(table);
@@ -245,6 +247,23 @@ static nx_code vectors_check(const struct block_index *index, struct nx_err *err
     return NX_OK;
 }
 
+/* Ranks ascend, so that a search finds them. */
+static nx_code exemplars_check(const struct block_index *index, uint64_t series_count,
+                               struct nx_err *err)
+{
+    const struct table *table = &index->tables[INDEX_TABLE_EXM];
+    int64_t last = -1;
+    for (uint32_t i = 0; i < table->entry_count; i++) {
+        struct nx_bytes entry = {0};
+        uint32_t rank = 0;
+        if (table_blob(table, i, &entry) != NX_OK || exemplars_rank(entry, &rank) != NX_OK ||
+            rank <= last || rank >= series_count)
+            return index_damaged(err, "exemplars are out of order");
+        last = rank;
+    }
+    return NX_OK;
+}
+
 static nx_code index_check(struct block_index *index, uint64_t series_count, struct nx_err *err)
 {
     const struct table *tables = index->tables;
@@ -260,6 +279,8 @@ static nx_code index_check(struct block_index *index, uint64_t series_count, str
         code = groups_check(index, series_count, err);
     if (code == NX_OK)
         code = vectors_check(index, err);
+    if (code == NX_OK)
+        code = exemplars_check(index, series_count, err);
     return code == NX_OK ? index_read_names(index, err) : code;
 }
 
@@ -429,6 +450,32 @@ uint32_t block_index_group_find(const struct block_index *index, uint32_t rank)
             high = middle;
     }
     return low;
+}
+
+nx_code block_index_exemplars(const struct block_index *index, uint32_t rank,
+                              struct nx_bytes *out_entry)
+{
+    const struct table *table = &index->tables[INDEX_TABLE_EXM];
+    uint32_t low = 0, high = table->entry_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        struct nx_bytes entry = {0};
+        uint32_t found = 0;
+        nx_code code = table_blob(table, middle, &entry);
+        if (code == NX_OK)
+            code = exemplars_rank(entry, &found);
+        if (code != NX_OK)
+            return code;
+        if (found == rank) {
+            *out_entry = entry;
+            return NX_OK;
+        }
+        if (found < rank)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NX_E_NOT_FOUND;
 }
 
 uint32_t block_index_vectors_count(const struct block_index *index)

@@ -1,7 +1,8 @@
 /* block_index.h - index.mdb: written once by an index_builder, read through a block_index.
  *
- * Six LMDB databases with the keys 0, 1, 2, ... (pages): sym (label names), pair (label values), post (a list of ranks
- * per pair), ser (the pairs of every series), grp and vec (where groups lie). Format: docs/formats/index.md.
+ * Seven LMDB databases with the keys 0, 1, 2, ... (pages): sym (label names), pair (label values), post (a list of
+ * ranks per pair), ser (the pairs of every series), grp and vec (where groups lie), exm (exemplars, of the series that
+ * have some). Format: docs/formats/index.md.
  */
 #pragma once
 
@@ -20,6 +21,7 @@ enum index_table {
     INDEX_TABLE_SER,
     INDEX_TABLE_GRP,
     INDEX_TABLE_VEC,
+    INDEX_TABLE_EXM,
     INDEX_TABLE_COUNT,
 };
 extern const char *const index_table_names[INDEX_TABLE_COUNT];
@@ -33,6 +35,8 @@ void index_builder_free(struct index_builder *builder); /* NULL is fine */
 void index_builder_add_series(struct index_builder *builder, struct labels labels, uint32_t slot);
 void index_builder_add_group(struct index_builder *builder, const struct index_group_row *row);
 void index_builder_add_vectors(struct index_builder *builder, const struct index_vector_row *row);
+/* An entry of `exm` (block_exemplars.h); ranks ascend. */
+void index_builder_add_exemplars(struct index_builder *builder, struct nx_bytes entry);
 uint32_t index_builder_series_count(const struct index_builder *builder);
 /* Writes the file (not synced). The builder is used up. NX_E_IO, NX_E_FULL. */
 NX_NODISCARD nx_code index_builder_write(struct index_builder *builder, const char *path,
@@ -81,6 +85,9 @@ void block_index_group(const struct block_index *index, uint32_t i,
                        struct index_group_row *out_row);
 /* The first group whose last rank is not below `rank`; the count when there is none. */
 uint32_t block_index_group_find(const struct block_index *index, uint32_t rank);
+/* The entry of a series in `exm`; NX_E_NOT_FOUND when it has none. */
+NX_NODISCARD nx_code block_index_exemplars(const struct block_index *index, uint32_t rank,
+                                           struct nx_bytes *out_entry);
 uint32_t block_index_vectors_count(const struct block_index *index);
 void block_index_vectors(const struct block_index *index, uint32_t i,
                          struct index_vector_row *out_row);

@@ -26,8 +26,8 @@
 #define INDEX_TXN_BYTES   ((size_t)16 << 20) /* dirty pages are held in memory until the commit */
 #define INDEX_MAP_STEP    ((size_t)64 << 20)
 
-const char *const index_table_names[INDEX_TABLE_COUNT] = {"sym", "pair", "post",
-                                                          "ser", "grp",  "vec"};
+const char *const index_table_names[INDEX_TABLE_COUNT] = {"sym", "pair", "post", "ser",
+                                                          "grp", "vec",  "exm"};
 
 struct builder_name {
     struct nx_str text; /* in texts */
@@ -66,6 +66,8 @@ struct index_builder {
     bool has_slots;
     struct nx_buf group_rows, vector_rows;
     uint32_t group_count, vectors_count;
+    struct nx_buf exemplars;     /* entries of `exm` */
+    struct nx_buf exemplar_ends; /* uint64_t: where each ends in `exemplars` */
 };
 
 struct index_builder *index_builder_new(bool has_slots)
@@ -94,6 +96,8 @@ void index_builder_free(struct index_builder *builder)
     nx_free(builder->previous);
     nx_buf_deinit(&builder->group_rows);
     nx_buf_deinit(&builder->vector_rows);
+    nx_buf_deinit(&builder->exemplars);
+    nx_buf_deinit(&builder->exemplar_ends);
     arena_deinit(&builder->texts);
     nx_free(builder);
 }
@@ -253,6 +257,13 @@ void index_builder_add_vectors(struct index_builder *builder, const struct index
 {
     index_vector_row_store(row, nx_buf_extend(&builder->vector_rows, INDEX_VECTOR_ROW_BYTES));
     builder->vectors_count++;
+}
+
+void index_builder_add_exemplars(struct index_builder *builder, struct nx_bytes entry)
+{
+    nx_buf_append(&builder->exemplars, entry.data, entry.len);
+    uint64_t end = builder->exemplars.len;
+    nx_buf_append(&builder->exemplar_ends, &end, sizeof(end));
 }
 
 /* ---- the LMDB file ---- */
@@ -569,6 +580,21 @@ static nx_code write_postings(struct index_builder *builder, struct index_file *
     return write_blobs_end(file, INDEX_TABLE_POST, &page, code, err);
 }
 
+static nx_code write_exemplars(struct index_builder *builder, struct index_file *file,
+                               struct nx_err *err)
+{
+    struct blob_page_builder page = {0};
+    const uint64_t *ends = (const uint64_t *)(const void *)builder->exemplar_ends.data;
+    uint64_t start = 0;
+    nx_code code = NX_OK;
+    for (size_t i = 0; code == NX_OK && i < builder->exemplar_ends.len / sizeof(*ends); i++) {
+        struct nx_bytes entry = {builder->exemplars.data + start, (size_t)(ends[i] - start)};
+        code = write_blob(file, INDEX_TABLE_EXM, &page, entry, err);
+        start = ends[i];
+    }
+    return write_blobs_end(file, INDEX_TABLE_EXM, &page, code, err);
+}
+
 static nx_code write_rows(struct index_file *file, enum index_table table,
                           const struct nx_buf *rows, uint32_t row_bytes, uint32_t rows_per_page,
                           struct nx_err *err)
@@ -610,6 +636,8 @@ nx_code index_builder_write(struct index_builder *builder, const char *path, str
     if (code == NX_OK)
         code = write_rows(&file, INDEX_TABLE_VEC, &builder->vector_rows, INDEX_VECTOR_ROW_BYTES,
                           INDEX_VECTOR_ROWS, err);
+    if (code == NX_OK)
+        code = write_exemplars(builder, &file, err);
     if (code == NX_OK)
         code = index_file_commit(&file, err);
     index_file_close(&file);

@@ -41,9 +41,10 @@ struct block_chunk {
     uint32_t group, index; /* where it is */
     uint32_t vector;
     uint32_t count; /* samples */
+    bool is_histogram;
     int64_t first_ms, last_ms;
 };
-/* The chunks of a series, ascending by time, as struct block_chunk appended to `out`. */
+/* The chunks of a series, those of each kind ascending by time, as struct block_chunk appended to `out`. */
 NX_NODISCARD nx_code block_reader_chunks(struct block_reader *reader, uint32_t rank,
                                          struct nx_buf *out, struct nx_err *err);
 /* Both views are valid until the next call on the reader. */
@@ -54,13 +55,17 @@ NX_NODISCARD nx_code block_reader_chunk(struct block_reader *reader,
 
 /* ---- writer ---- */
 
-/* block_writer_add in parts: a series, then its samples in any number of pieces, ascending. A series without samples is
- * not allowed. */
+/* block_writer_add in parts: a series, then its samples in any number of pieces, those of a kind ascending. A series
+ * without samples is not allowed. */
 NX_NODISCARD nx_code block_writer_begin_series(struct block_writer *writer, struct labels labels,
                                                uint32_t slot, struct nx_err *err);
 NX_NODISCARD nx_code block_writer_put_samples(struct block_writer *writer, const int64_t *times_ms,
                                               const double *values, size_t count,
                                               struct nx_err *err);
+NX_NODISCARD nx_code block_writer_put_histograms(struct block_writer *writer,
+                                                 const int64_t *times_ms,
+                                                 const struct histogram *const *samples,
+                                                 size_t count, struct nx_err *err);
 NX_NODISCARD nx_code block_writer_put_chunk(struct block_writer *writer, const int64_t *times_ms,
                                             uint32_t count, struct nx_bytes chunk,
                                             struct nx_err *err);

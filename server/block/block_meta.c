@@ -29,8 +29,13 @@ enum {
     META_AT_COMMIT_MAX = 96,
     META_AT_INDEX_BYTES = 104,
     META_AT_CHUNKS_BYTES = 112,
+    META_AT_HISTOGRAMS = 120,
+    META_AT_EXEMPLARS = 128,
+    META_AT_EXEMPLAR_MIN = 136,
+    META_AT_EXEMPLAR_MAX = 144,
 };
-static_assert(META_AT_CHUNKS_BYTES + 8 == BLOCK_META_FIXED_BYTES, "the fixed part ends here");
+static_assert(META_AT_EXEMPLAR_MAX + 8 == BLOCK_META_FIXED_BYTES, "the fixed part ends here");
+static_assert(META_AT_VERSION + 4 == BLOCK_META_VERSION_BYTES, "the version is found first");
 static_assert(META_AT_ULID + ULID_TEXT_LEN == META_AT_ZERO, "the ulid is stored without its NUL");
 
 #define META_MAGIC       "NXBLOCK\n"
@@ -72,6 +77,23 @@ void block_meta_pack(const struct block_meta *meta, uint8_t out[BLOCK_META_FIXED
     store_u64(out + META_AT_COMMIT_MAX, meta->commit_max);
     store_u64(out + META_AT_INDEX_BYTES, meta->index_bytes);
     store_u64(out + META_AT_CHUNKS_BYTES, meta->chunks_bytes);
+    store_u64(out + META_AT_HISTOGRAMS, meta->histogram_count);
+    store_u64(out + META_AT_EXEMPLARS, meta->exemplar_count);
+    store_u64(out + META_AT_EXEMPLAR_MIN, (uint64_t)meta->exemplar_min_ms);
+    store_u64(out + META_AT_EXEMPLAR_MAX, (uint64_t)meta->exemplar_max_ms);
+}
+
+static bool exemplars_are_possible(const struct block_meta *meta)
+{
+    if (meta->exemplar_count == 0)
+        return meta->exemplar_min_ms == 0 && meta->exemplar_max_ms == 0;
+    return meta->exemplar_min_ms <= meta->exemplar_max_ms &&
+           meta->exemplar_count <= meta->series_count * BLOCK_SERIES_EXEMPLARS_MAX;
+}
+
+uint32_t block_meta_version(const uint8_t in[BLOCK_META_VERSION_BYTES])
+{
+    return load_u32(in + META_AT_VERSION);
 }
 
 nx_code block_meta_unpack(const uint8_t in[BLOCK_META_FIXED_BYTES], struct block_meta *out_meta)
@@ -88,6 +110,10 @@ nx_code block_meta_unpack(const uint8_t in[BLOCK_META_FIXED_BYTES], struct block
         .commit_max = load_u64(in + META_AT_COMMIT_MAX),
         .index_bytes = load_u64(in + META_AT_INDEX_BYTES),
         .chunks_bytes = load_u64(in + META_AT_CHUNKS_BYTES),
+        .histogram_count = load_u64(in + META_AT_HISTOGRAMS),
+        .exemplar_count = load_u64(in + META_AT_EXEMPLARS),
+        .exemplar_min_ms = (int64_t)load_u64(in + META_AT_EXEMPLAR_MIN),
+        .exemplar_max_ms = (int64_t)load_u64(in + META_AT_EXEMPLAR_MAX),
     };
     memcpy(meta.ulid, in + META_AT_ULID, ULID_TEXT_LEN);
     bool is_good = memcmp(in, META_MAGIC, META_MAGIC_BYTES) == 0 &&
@@ -98,7 +124,8 @@ nx_code block_meta_unpack(const uint8_t in[BLOCK_META_FIXED_BYTES], struct block
                    meta.series_count < UINT32_MAX && meta.chunk_count >= meta.series_count &&
                    meta.sample_count >= meta.chunk_count && meta.commit_min <= meta.commit_max &&
                    meta.index_bytes > 0 && meta.index_bytes <= META_FILE_BYTES_MAX &&
-                   meta.chunks_bytes > 0 && meta.chunks_bytes <= META_FILE_BYTES_MAX;
+                   meta.chunks_bytes > 0 && meta.chunks_bytes <= META_FILE_BYTES_MAX &&
+                   meta.histogram_count <= meta.sample_count && exemplars_are_possible(&meta);
     if (!is_good)
         return NX_E_CORRUPT;
     *out_meta = meta;
@@ -128,18 +155,19 @@ static uint64_t *copy_sums(const uint8_t *at, uint64_t count)
 nx_code block_meta_decode(struct nx_bytes bytes, struct block_meta_file *out_file,
                           struct nx_err *err)
 {
-    if (bytes.len < BLOCK_META_FIXED_BYTES + 8 ||
+    if (bytes.len < BLOCK_META_VERSION_BYTES + 8 ||
         memcmp(bytes.data, META_MAGIC, META_MAGIC_BYTES) != 0)
         return nx_err_set(err, NX_E_CORRUPT, "%s: not a block's", BLOCK_META_NAME);
     if (nx_hash64(bytes.data, bytes.len - 8, 0) != load_u64(bytes.data + bytes.len - 8))
         return nx_err_set(err, NX_E_CORRUPT, "%s: checksum differs", BLOCK_META_NAME);
-    uint32_t version = load_u32(bytes.data + META_AT_VERSION);
+    uint32_t version = block_meta_version(bytes.data);
     if (version != BLOCK_FORMAT_VERSION)
         return nx_err_set(err, NX_E_INVALID,
                           "%s: format version %" PRIu32 ", this program knows %u", BLOCK_META_NAME,
                           version, BLOCK_FORMAT_VERSION);
     struct block_meta_file file = {0};
-    if (block_meta_unpack(bytes.data, &file.meta) != NX_OK)
+    if (bytes.len < BLOCK_META_FIXED_BYTES + 8 ||
+        block_meta_unpack(bytes.data, &file.meta) != NX_OK)
         return nx_err_set(err, NX_E_CORRUPT, "%s: impossible values", BLOCK_META_NAME);
     uint64_t sources_bytes = (uint64_t)file.meta.source_count * ULID_TEXT_LEN;
     uint64_t index_sums = sum_count(file.meta.index_bytes);

@@ -3,7 +3,8 @@
 
 #include "narthex/block/block.h"
 
-#define BLOCK_META_FIXED_BYTES 120u
+#define BLOCK_META_FIXED_BYTES   152u
+#define BLOCK_META_VERSION_BYTES 12u /* how many of them tell the version */
 
 struct block_meta_file {
     struct block_meta meta;
@@ -15,6 +16,8 @@ void block_meta_file_deinit(struct block_meta_file *file); /* safe on a zeroed s
 
 /* The part of fixed size, which the catalog keeps too. */
 void block_meta_pack(const struct block_meta *meta, uint8_t out[BLOCK_META_FIXED_BYTES]);
+/* Of whatever version it is: where the version stands does not change. */
+uint32_t block_meta_version(const uint8_t in[BLOCK_META_VERSION_BYTES]);
 /* NX_E_CORRUPT when a field is impossible. */
 NX_NODISCARD nx_code block_meta_unpack(const uint8_t in[BLOCK_META_FIXED_BYTES],
                                        struct block_meta *out_meta);

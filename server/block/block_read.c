@@ -7,7 +7,9 @@
  */
 #include "narthex/base/mem.h"
 #include "narthex/codec/chunk.h"
+#include "narthex/codec/histogram_chunk.h"
 
+#include "block_exemplars.h"
 #include "block_files.h"
 #include "block_internal.h"
 
@@ -428,6 +430,8 @@ static nx_code samples_each(struct block_reader *reader, uint32_t chunk, void *c
 {
     struct samples_context *samples = context;
     size_t before = samples->times_ms->len;
+    if (chunk_is_histogram(chunk_group_bytes(reader->group, chunk)))
+        return NX_OK;
     nx_code code = append_chunk(reader, chunk, samples->min_ms, samples->max_ms, samples->times_ms,
                                 samples->values, err);
     if (code != NX_OK || before == 0 || samples->times_ms->len == before)
@@ -458,6 +462,92 @@ nx_code block_reader_samples(struct block_reader *reader, uint32_t rank, int64_t
     nx_buf_deinit(&own_times);
     return code;
 }
+
+/* ---- reader: histograms and exemplars ---- */
+
+static nx_code no_memory(const struct block_reader *reader, struct nx_err *err)
+{
+    return nx_err_set(err, NX_E_LIMIT, "block %s: no memory left for what was asked",
+                      reader->block->file.meta.ulid);
+}
+
+struct histograms_context {
+    int64_t min_ms, max_ms;
+    struct arena *arena;
+    struct nx_buf *out;
+    size_t count; /* appended */
+};
+
+static nx_code histograms_each(struct block_reader *reader, uint32_t chunk, void *context,
+                               struct nx_err *err)
+{
+    struct histograms_context *all = context;
+    struct nx_bytes bytes = chunk_group_bytes(reader->group, chunk);
+    const int64_t *times = NULL;
+    uint32_t count = 0;
+    if (!chunk_is_histogram(bytes))
+        return NX_OK;
+    nx_code code = reader_times(reader, reader->group->chunks[chunk].vector, &times, &count, err);
+    if (code != NX_OK)
+        return code;
+    uint32_t first = times_lower_bound(times, count, all->min_ms);
+    uint32_t end = times_upper_bound(times, count, all->max_ms);
+    if (first >= end)
+        return NX_OK;
+    struct histogram *decoded = arena_alloc(all->arena, count * sizeof(*decoded));
+    if (decoded == NULL)
+        return no_memory(reader, err);
+    code = histogram_chunk_decode(bytes, count, all->arena, decoded);
+    if (code != NX_OK)
+        return code == NX_E_LIMIT ? no_memory(reader, err)
+                                  : group_damaged(reader, reader->group_row.offset, err);
+    for (uint32_t i = first; i < end; i++) {
+        struct histogram_sample sample = {.time_ms = times[i], .histogram = &decoded[i]};
+        /* Chunks of a series follow each other in time. */
+        if (all->count > 0 &&
+            (int64_t)load_u64(all->out->data + all->out->len - sizeof(sample) +
+                              offsetof(struct histogram_sample, time_ms)) >= sample.time_ms)
+            return group_damaged(reader, reader->group_row.offset, err);
+        nx_buf_append(all->out, &sample, sizeof(sample));
+        all->count++;
+    }
+    return NX_OK;
+}
+
+nx_code block_reader_histograms(struct block_reader *reader, uint32_t rank, int64_t min_ms,
+                                int64_t max_ms, struct arena *arena, struct nx_buf *out,
+                                struct nx_err *err)
+{
+    if (reader->block->file.meta.histogram_count == 0)
+        return NX_OK;
+    size_t before = out->len;
+    struct histograms_context context = {min_ms, max_ms, arena, out, 0};
+    nx_code code = each_chunk(reader, rank, min_ms, max_ms, histograms_each, &context, err);
+    if (code != NX_OK)
+        out->len = before;
+    return code;
+}
+
+nx_code block_reader_exemplars(struct block_reader *reader, uint32_t rank, int64_t min_ms,
+                               int64_t max_ms, struct arena *arena, struct nx_buf *out,
+                               struct nx_err *err)
+{
+    const struct block_meta *meta = &reader->block->file.meta;
+    struct nx_bytes entry = {0};
+    if (meta->exemplar_count == 0 || min_ms > meta->exemplar_max_ms ||
+        max_ms < meta->exemplar_min_ms)
+        return NX_OK;
+    nx_code code = block_index_exemplars(reader->index, rank, &entry);
+    if (code == NX_E_NOT_FOUND)
+        return NX_OK;
+    if (code == NX_OK)
+        code = exemplars_unpack(entry, min_ms, max_ms, arena, out);
+    if (code == NX_E_CORRUPT)
+        return index_damaged(reader, "exemplars are damaged", err);
+    return code == NX_E_LIMIT ? no_memory(reader, err) : code;
+}
+
+/* ---- reader: chunks ---- */
 
 struct overlap_context {
     int64_t min_ms, max_ms;
@@ -500,15 +590,19 @@ nx_code block_reader_overlaps(struct block_reader *reader, uint32_t rank, int64_
 
 struct chunks_context {
     struct nx_buf *out;
-    size_t count;
-    int64_t last_ms; /* of the chunk before */
+    size_t count[2];    /* floats, histograms */
+    int64_t last_ms[2]; /* of the chunk before */
 };
 
 static nx_code chunks_each(struct block_reader *reader, uint32_t index, void *context,
                            struct nx_err *err)
 {
     struct block_chunk chunk = {
-        .group = reader->group_at, .index = index, .vector = reader->group->chunks[index].vector};
+        .group = reader->group_at,
+        .index = index,
+        .vector = reader->group->chunks[index].vector,
+        .is_histogram = chunk_is_histogram(chunk_group_bytes(reader->group, index)),
+    };
     const int64_t *times = NULL;
     nx_code code = reader_times(reader, chunk.vector, &times, &chunk.count, err);
     if (code != NX_OK)
@@ -516,10 +610,11 @@ static nx_code chunks_each(struct block_reader *reader, uint32_t index, void *co
     chunk.first_ms = times[0];
     chunk.last_ms = times[chunk.count - 1];
     struct chunks_context *chunks = context;
-    if (chunks->count > 0 && chunk.first_ms <= chunks->last_ms)
+    unsigned kind = chunk.is_histogram;
+    if (chunks->count[kind] > 0 && chunk.first_ms <= chunks->last_ms[kind])
         return group_damaged(reader, reader->group_row.offset, err);
-    chunks->last_ms = chunk.last_ms;
-    chunks->count++;
+    chunks->last_ms[kind] = chunk.last_ms;
+    chunks->count[kind]++;
     nx_buf_append(chunks->out, &chunk, sizeof(chunk));
     return NX_OK;
 }
@@ -574,13 +669,36 @@ static nx_code scrub_no_series(void *context, uint32_t rank, uint32_t slot, stru
     return NX_OK;
 }
 
+/* Whether the chunk decodes. */
+static bool scrub_chunk(struct nx_bytes bytes, uint32_t count, struct nx_buf *scratch,
+                        struct arena *arena)
+{
+    size_t bytes_each = chunk_is_histogram(bytes) ? sizeof(struct histogram) : sizeof(uint64_t);
+    nx_buf_reset(scratch);
+    void *out = nx_buf_extend(scratch, count * bytes_each);
+    if (!chunk_is_histogram(bytes))
+        return chunk_decode(bytes, count, out) == NX_OK;
+    arena_reset(arena);
+    return histogram_chunk_decode(bytes, count, arena, out) == NX_OK;
+}
+
+static nx_code scrub_exemplars(struct block_reader *reader, uint32_t rank, struct nx_buf *scratch,
+                               struct arena *arena, struct nx_err *err)
+{
+    nx_buf_reset(scratch);
+    arena_reset(arena);
+    return block_reader_exemplars(reader, rank, INT64_MIN, INT64_MAX, arena, scratch, err);
+}
+
 static nx_code scrub_groups(struct block *block, struct nx_err *err)
 {
     struct block_reader *reader = NULL;
-    struct nx_buf chunks = {0}, bits = {0};
+    struct nx_buf chunks = {0}, scratch = {0};
+    struct arena arena;
     nx_code code = block_reader_new_walk(block, &reader, err);
     if (code != NX_OK)
         return code;
+    arena_init(&arena, 0);
     uint32_t count = block_index_series_count(reader->index);
     for (uint32_t rank = 0; code == NX_OK && rank < count; rank++) {
         nx_buf_reset(&chunks);
@@ -590,18 +708,16 @@ static nx_code scrub_groups(struct block *block, struct nx_err *err)
             const int64_t *times = NULL;
             struct nx_bytes bytes;
             code = block_reader_chunk(reader, &all[i], &times, &bytes, err);
-            if (code != NX_OK)
-                break;
-            nx_buf_reset(&bits);
-            uint64_t *out =
-                (uint64_t *)(void *)nx_buf_extend(&bits, all[i].count * sizeof(uint64_t));
-            if (chunk_decode(bytes, all[i].count, out) != NX_OK)
+            if (code == NX_OK && !scrub_chunk(bytes, all[i].count, &scratch, &arena))
                 code = group_damaged(reader, reader->group_row.offset, err);
         }
+        if (code == NX_OK)
+            code = scrub_exemplars(reader, rank, &scratch, &arena, err);
     }
     block_reader_free(reader);
+    arena_deinit(&arena);
     nx_buf_deinit(&chunks);
-    nx_buf_deinit(&bits);
+    nx_buf_deinit(&scratch);
     return code;
 }
 

@@ -8,6 +8,7 @@
  *   samples -> cut at CHUNK_SAMPLES_CUT -> chunk -> chunk group ---.
  *           -> times -> seen before? -> vector group --------------+-> chunks.nxc
  *   labels  -> index builder ----------------------------------------> index.mdb at the end
+ *   exemplars -> packed -----------'
  *
  * Time vectors: a scrape's series share their times, so each chunk names a vector by its number in the block. Vectors
  * seen before are found by a 128-bit hash in a table of fixed size; of four candidates the least used makes room. To
@@ -16,7 +17,9 @@
 #include "narthex/base/hash.h"
 #include "narthex/base/mem.h"
 #include "narthex/codec/chunk.h"
+#include "narthex/codec/histogram_chunk.h"
 
+#include "block_exemplars.h"
 #include "block_files.h"
 #include "block_internal.h"
 
@@ -29,6 +32,7 @@
 /* A group ends with a series, unless the series is long. */
 #define GROUP_RAW_BYTES_SPLIT (GROUP_RAW_BYTES_CUT + GROUP_RAW_BYTES_CUT / 2)
 #define CHUNK_BYTES_MAX       (GROUP_RAW_BYTES_MAX / 4)
+static_assert(HISTOGRAM_CHUNK_ONE_BYTES_MAX <= CHUNK_BYTES_MAX, "any histogram fits");
 
 struct vector_seen {
     struct nx_hash128 hash;
@@ -48,6 +52,9 @@ struct block_writer {
     struct vector_builder vectors;
     struct vector_seen *seen; /* VECTOR_SETS * VECTOR_WAYS */
     struct nx_buf chunk, packed;
+    struct nx_buf times, histograms; /* of a call: int64_t, const struct histogram * */
+    bool has_samples;                /* the series at hand: a chunk */
+    bool has_exemplars;              /* likewise */
 };
 
 nx_code block_writer_new(struct block_writer **out_writer,
@@ -101,6 +108,8 @@ void block_writer_free(struct block_writer *writer)
     block_meta_file_deinit(&writer->file);
     nx_buf_deinit(&writer->chunk);
     nx_buf_deinit(&writer->packed);
+    nx_buf_deinit(&writer->times);
+    nx_buf_deinit(&writer->histograms);
     nx_free(writer->seen);
     nx_free(writer->dir);
     nx_free(writer);
@@ -220,7 +229,10 @@ nx_code block_writer_begin_series(struct block_writer *writer, struct labels lab
         if (code != NX_OK)
             return code;
     }
+    NX_ASSERT(writer->has_samples || index_builder_series_count(writer->index) == 0);
     index_builder_add_series(writer->index, labels, slot);
+    writer->has_samples = false;
+    writer->has_exemplars = false;
     return NX_OK;
 }
 
@@ -248,7 +260,9 @@ nx_code block_writer_put_chunk(struct block_writer *writer, const int64_t *times
     if (times_ms[count - 1] > meta->max_time_ms)
         meta->max_time_ms = times_ms[count - 1];
     meta->sample_count += count;
+    meta->histogram_count += chunk_is_histogram(chunk) ? count : 0;
     meta->chunk_count++;
+    writer->has_samples = true;
     return NX_OK;
 }
 
@@ -272,11 +286,79 @@ nx_code block_writer_put_samples(struct block_writer *writer, const int64_t *tim
     return NX_OK;
 }
 
+/* Chunks that hold as many samples as may be, and no more bytes than a group takes: halves until it fits. */
+nx_code block_writer_put_histograms(struct block_writer *writer, const int64_t *times_ms,
+                                    const struct histogram *const *samples, size_t count,
+                                    struct nx_err *err)
+{
+    while (count > 0) {
+        size_t part = histogram_chunk_fit(samples, count);
+        for (;; part /= 2) {
+            nx_buf_reset(&writer->chunk);
+            histogram_chunk_encode(samples, part, &writer->chunk);
+            if (writer->chunk.len <= CHUNK_BYTES_MAX)
+                break;
+            NX_ASSERT(part > 1);
+        }
+        nx_code code = block_writer_put_chunk(writer, times_ms, (uint32_t)part,
+                                              nx_buf_bytes(&writer->chunk), err);
+        if (code != NX_OK)
+            return code;
+        times_ms += part;
+        samples += part;
+        count -= part;
+    }
+    return NX_OK;
+}
+
+nx_code block_writer_add_histograms(struct block_writer *writer,
+                                    const struct histogram_sample *samples, size_t count,
+                                    struct nx_err *err)
+{
+    nx_buf_reset(&writer->times);
+    nx_buf_reset(&writer->histograms);
+    for (size_t i = 0; i < count; i++) {
+        nx_buf_append(&writer->times, &samples[i].time_ms, sizeof(samples[i].time_ms));
+        nx_buf_append(&writer->histograms, &samples[i].histogram, sizeof(samples[i].histogram));
+    }
+    return block_writer_put_histograms(
+        writer, (const int64_t *)(const void *)writer->times.data,
+        (const struct histogram *const *)(const void *)writer->histograms.data, count, err);
+}
+
+nx_code block_writer_add_exemplars(struct block_writer *writer, const struct exemplar *exemplars,
+                                   size_t count, struct nx_err *err)
+{
+    struct block_meta *meta = &writer->file.meta;
+    uint32_t series_count = index_builder_series_count(writer->index);
+    NX_ASSERT(series_count > 0 && !writer->has_exemplars);
+    if (count == 0)
+        return NX_OK;
+    for (size_t i = 0; i < count; i++)
+        if (exemplar_check(&exemplars[i], err) != NX_OK)
+            return nx_err_wrap(err, "block %s", meta->ulid);
+    writer->has_exemplars = true;
+    struct nx_buf sorted = {0};
+    nx_buf_append(&sorted, exemplars, count * sizeof(*exemplars));
+    struct exemplar *all = (struct exemplar *)(void *)sorted.data;
+    count = exemplars_sort(all, count);
+    nx_buf_reset(&writer->packed);
+    size_t kept = exemplars_pack(series_count - 1, all, count, &writer->packed);
+    index_builder_add_exemplars(writer->index, nx_buf_bytes(&writer->packed));
+    int64_t min_ms = all[count - kept].time_ms, max_ms = all[count - 1].time_ms;
+    nx_buf_deinit(&sorted);
+    if (meta->exemplar_count == 0 || min_ms < meta->exemplar_min_ms)
+        meta->exemplar_min_ms = min_ms;
+    if (meta->exemplar_count == 0 || max_ms > meta->exemplar_max_ms)
+        meta->exemplar_max_ms = max_ms;
+    meta->exemplar_count += kept;
+    return NX_OK;
+}
+
 nx_code block_writer_add(struct block_writer *writer, struct labels labels, uint32_t slot,
                          const int64_t *times_ms, const double *values, size_t count,
                          struct nx_err *err)
 {
-    NX_ASSERT(count > 0);
     nx_code code = block_writer_begin_series(writer, labels, slot, err);
     if (code == NX_OK)
         code = block_writer_put_samples(writer, times_ms, values, count, err);
@@ -328,6 +410,7 @@ nx_code block_writer_finish(struct block_writer *writer, struct block_meta *out_
     struct block_meta *meta = &writer->file.meta;
     struct nx_buf path = {0}, sums = {0};
     NX_ASSERT(!writer->is_finished);
+    NX_ASSERT(writer->has_samples || index_builder_series_count(writer->index) == 0);
     if (meta->chunk_count == 0)
         return nx_err_set(err, NX_E_INVALID, "block %s: no series", meta->ulid);
     nx_code code = write_chunk_group(writer, err);

@@ -544,6 +544,12 @@ static nx_code block_row_read(MDB_val key, MDB_val value, struct block_row *out_
         break;
     case CATALOG_LIVE:
         row.state = CATALOG_LIVE;
+        if (payload.len > BLOCK_META_VERSION_BYTES &&
+            block_meta_version(payload.data + 1) != BLOCK_FORMAT_VERSION)
+            return nx_err_set(err, NX_E_INVALID,
+                              "catalog: block %s: format version %" PRIu32
+                              ", this program knows %u",
+                              row.ulid, block_meta_version(payload.data + 1), BLOCK_FORMAT_VERSION);
         if (payload.len != BLOCK_ROW_BYTES_MAX ||
             block_meta_unpack(payload.data + 1, &row.meta) != NX_OK ||
             strcmp(row.meta.ulid, row.ulid) != 0)

@@ -4,8 +4,8 @@
  *   heap of sources by (labels, precedence)
  *     -> all sources of one label set -> their chunks, by first time
  *        -> clusters of chunks that overlap in time
- *             one chunk:  copied as bytes when long enough, else decoded
- *             several:    decoded and merged by time; of equal times the source of the earlier commit wins
+ *             of one source: copied as bytes when long enough, else decoded
+ *             of several:    decoded and merged by time; of equal times the source of the earlier commit wins
  *        -> merge_write: partitions
  *
  * Memory: the decoded chunks of one cluster, a reader per source, and what the open outputs hold.
@@ -15,7 +15,9 @@
 
 #include "narthex/base/mem.h"
 #include "narthex/codec/chunk.h"
+#include "narthex/codec/histogram_chunk.h"
 
+#include "block_exemplars.h"
 #include "merge_internal.h"
 
 #include <inttypes.h>
@@ -38,9 +40,9 @@ struct merge_chunk {
     uint32_t source;
 };
 
-/* Decoded samples of one source within a cluster. */
+/* Decoded samples of one kind; of one source within a cluster, or merged. */
 struct merge_column {
-    struct nx_buf times, values;
+    struct nx_buf times, cells;
     size_t next;
 };
 
@@ -52,8 +54,10 @@ struct merge {
     struct merge_outputs outputs;
     struct nx_buf chunks; /* struct merge_chunk of the series at hand */
     struct nx_buf found;  /* struct block_chunk, scratch */
-    struct merge_column columns[MERGE_SOURCES_MAX];
-    struct nx_buf times, values; /* of a cluster, merged */
+    struct merge_column columns[MERGE_SOURCES_MAX][MERGE_KINDS];
+    struct merge_column merged[MERGE_KINDS]; /* of a cluster */
+    struct arena arena;                      /* histograms of a cluster, exemplars of a series */
+    struct nx_buf exemplars, homes;          /* struct exemplar, int64_t: of the series at hand */
     uint64_t duplicates;
     uint32_t failed_source; /* whose bytes were bad; UINT32_MAX: none */
     _Atomic bool *is_stopping;
@@ -118,7 +122,9 @@ static int chunk_compare(const void *left, const void *right)
     const struct merge_chunk *a = left, *b = right;
     if (a->at.first_ms != b->at.first_ms)
         return a->at.first_ms < b->at.first_ms ? -1 : 1;
-    return (a->source > b->source) - (a->source < b->source);
+    if (a->source != b->source)
+        return a->source < b->source ? -1 : 1;
+    return a->at.is_histogram - b->at.is_histogram;
 }
 
 static nx_code collect_chunks(struct merge *merge, const uint32_t *with, uint32_t with_count,
@@ -160,11 +166,29 @@ static nx_code chunk_load(struct merge *merge, const struct merge_chunk *chunk,
                               block_meta(source->block), err);
 }
 
-static nx_code chunk_decode_into(struct merge *merge, const struct merge_chunk *chunk,
-                                 struct nx_bytes bytes, struct nx_buf *values, struct nx_err *err)
+static enum merge_kind chunk_kind(const struct merge_chunk *chunk)
 {
-    uint64_t *out = (uint64_t *)(void *)nx_buf_extend(values, chunk->at.count * sizeof(uint64_t));
-    nx_code code = chunk_decode(bytes, chunk->at.count, out);
+    return chunk->at.is_histogram ? MERGE_HISTOGRAMS : MERGE_FLOATS;
+}
+
+/* Appends the cells of the chunk; histograms are in merge->arena. */
+static nx_code chunk_decode_into(struct merge *merge, const struct merge_chunk *chunk,
+                                 struct nx_bytes bytes, struct nx_buf *cells, struct nx_err *err)
+{
+    uint32_t count = chunk->at.count;
+    uint64_t *out = (uint64_t *)(void *)nx_buf_extend(cells, count * sizeof(uint64_t));
+    nx_code code = NX_OK;
+    if (chunk_kind(chunk) == MERGE_FLOATS) {
+        code = chunk_decode(bytes, count, out);
+    } else {
+        struct histogram *histograms = arena_alloc(&merge->arena, count * sizeof(*histograms));
+        NX_ASSERT(histograms != NULL);
+        code = histogram_chunk_decode(bytes, count, &merge->arena, histograms);
+        for (uint32_t i = 0; i < count; i++) {
+            const struct histogram *cell = &histograms[i];
+            memcpy(&out[i], &cell, sizeof(cell));
+        }
+    }
     if (code == NX_OK)
         return NX_OK;
     merge->failed_source = chunk->source;
@@ -172,6 +196,7 @@ static nx_code chunk_decode_into(struct merge *merge, const struct merge_chunk *
                       block_meta(merge->sources[chunk->source].block)->ulid);
 }
 
+/* A chunk whose samples are nobody else's. */
 static nx_code merge_single(struct merge *merge, const struct merge_chunk *chunk,
                             struct nx_err *err)
 {
@@ -183,11 +208,12 @@ static nx_code merge_single(struct merge *merge, const struct merge_chunk *chunk
         code = merge_outputs_chunk(&merge->outputs, times, chunk->at.count, bytes, &is_taken, err);
     if (code != NX_OK || is_taken)
         return code;
-    nx_buf_reset(&merge->values);
-    code = chunk_decode_into(merge, chunk, bytes, &merge->values, err);
+    struct nx_buf *cells = &merge->merged[chunk_kind(chunk)].cells;
+    nx_buf_reset(cells);
+    arena_reset(&merge->arena);
+    code = chunk_decode_into(merge, chunk, bytes, cells, err);
     if (code == NX_OK)
-        code = merge_outputs_samples(&merge->outputs, times,
-                                     (const double *)(const void *)merge->values.data,
+        code = merge_outputs_samples(&merge->outputs, chunk_kind(chunk), times, cells->data,
                                      chunk->at.count, err);
     return code;
 }
@@ -201,37 +227,50 @@ static nx_code count_duplicate(struct merge *merge, int64_t time_ms, struct nx_e
     return code;
 }
 
-/* Columns into merge->times and values. */
+/* The time of the next sample of a column; false at its end. */
+static bool column_time(const struct merge_column *column, int64_t *out_ms)
+{
+    if (column->next * sizeof(int64_t) == column->times.len)
+        return false;
+    *out_ms = ((const int64_t *)(const void *)column->times.data)[column->next];
+    return true;
+}
+
+static void column_reset(struct merge_column *column)
+{
+    nx_buf_reset(&column->times);
+    nx_buf_reset(&column->cells);
+    column->next = 0;
+}
+
+/* Columns into merge->merged. Sources ascend by precedence, so of equal times the first is right; a float precedes a
+ * histogram of its own source. */
 static nx_code merge_columns(struct merge *merge, const uint32_t *with, uint32_t with_count,
                              struct nx_err *err)
 {
-    nx_buf_reset(&merge->times);
-    nx_buf_reset(&merge->values);
+    for (size_t kind = 0; kind < MERGE_KINDS; kind++)
+        column_reset(&merge->merged[kind]);
     for (;;) {
-        uint32_t best = UINT32_MAX;
+        struct merge_column *best = NULL;
+        struct merge_column *to = NULL;
         int64_t best_ms = 0;
-        for (uint32_t i = 0; i < with_count; i++) {
-            const struct merge_column *column = &merge->columns[with[i]];
-            if (column->next * sizeof(int64_t) == column->times.len)
+        int64_t time_ms;
+        for (size_t i = 0; i < (size_t)with_count * MERGE_KINDS; i++) {
+            struct merge_column *column = &merge->columns[with[i / MERGE_KINDS]][i % MERGE_KINDS];
+            if (!column_time(column, &time_ms) || (best != NULL && time_ms >= best_ms))
                 continue;
-            int64_t time_ms = ((const int64_t *)(const void *)column->times.data)[column->next];
-            if (best == UINT32_MAX || time_ms < best_ms) {
-                best = with[i];
-                best_ms = time_ms;
-            }
+            best = column;
+            best_ms = time_ms;
+            to = &merge->merged[i % MERGE_KINDS];
         }
-        if (best == UINT32_MAX)
+        if (best == NULL)
             return NX_OK;
-        struct merge_column *column = &merge->columns[best];
-        nx_buf_append(&merge->times, &best_ms, sizeof(best_ms));
-        nx_buf_append(&merge->values, column->values.data + column->next * sizeof(double),
-                      sizeof(double));
-        column->next++;
-        /* Later sources: `with` ascends by precedence, so the first of equal times was taken. */
-        for (uint32_t i = 0; i < with_count; i++) {
-            struct merge_column *other = &merge->columns[with[i]];
-            if (other->next * sizeof(int64_t) == other->times.len ||
-                ((const int64_t *)(const void *)other->times.data)[other->next] != best_ms)
+        nx_buf_append(&to->times, &best_ms, sizeof(best_ms));
+        nx_buf_append(&to->cells, best->cells.data + best->next * sizeof(double), sizeof(double));
+        best->next++;
+        for (size_t i = 0; i < (size_t)with_count * MERGE_KINDS; i++) {
+            struct merge_column *other = &merge->columns[with[i / MERGE_KINDS]][i % MERGE_KINDS];
+            if (!column_time(other, &time_ms) || time_ms != best_ms)
                 continue;
             other->next++;
             nx_code code = count_duplicate(merge, best_ms, err);
@@ -241,35 +280,88 @@ static nx_code merge_columns(struct merge *merge, const uint32_t *with, uint32_t
     }
 }
 
-static nx_code merge_cluster(struct merge *merge, const struct merge_chunk *chunks, size_t count,
-                             const uint32_t *with, uint32_t with_count, struct nx_err *err)
+/* Chunks that overlap in time, of several sources. */
+static nx_code merge_overlapping(struct merge *merge, const struct merge_chunk *chunks,
+                                 size_t count, const uint32_t *with, uint32_t with_count,
+                                 struct nx_err *err)
 {
-    if (count == 1)
-        return merge_single(merge, chunks, err);
-    for (uint32_t i = 0; i < with_count; i++) {
-        struct merge_column *column = &merge->columns[with[i]];
-        nx_buf_reset(&column->times);
-        nx_buf_reset(&column->values);
-        column->next = 0;
-    }
-    /* Of one source, chunks come ascending: their order by first time is their order. */
+    for (uint32_t i = 0; i < with_count; i++)
+        for (size_t kind = 0; kind < MERGE_KINDS; kind++)
+            column_reset(&merge->columns[with[i]][kind]);
+    arena_reset(&merge->arena);
+    /* Of one source, chunks of a kind come ascending: their order by first time is their order. */
     for (size_t i = 0; i < count; i++) {
         const int64_t *times = NULL;
         struct nx_bytes bytes = {0};
-        struct merge_column *column = &merge->columns[chunks[i].source];
+        struct merge_column *column = &merge->columns[chunks[i].source][chunk_kind(&chunks[i])];
         nx_code code = chunk_load(merge, &chunks[i], &times, &bytes, err);
         if (code == NX_OK)
-            code = chunk_decode_into(merge, &chunks[i], bytes, &column->values, err);
+            code = chunk_decode_into(merge, &chunks[i], bytes, &column->cells, err);
         if (code != NX_OK)
             return code;
         nx_buf_append(&column->times, times, chunks[i].at.count * sizeof(*times));
     }
     nx_code code = merge_columns(merge, with, with_count, err);
-    if (code != NX_OK)
-        return code;
-    return merge_outputs_samples(&merge->outputs, (const int64_t *)(const void *)merge->times.data,
-                                 (const double *)(const void *)merge->values.data,
-                                 merge->times.len / sizeof(int64_t), err);
+    for (size_t kind = 0; code == NX_OK && kind < MERGE_KINDS; kind++) {
+        const struct merge_column *merged = &merge->merged[kind];
+        code = merge_outputs_samples(&merge->outputs, (enum merge_kind)kind,
+                                     (const int64_t *)(const void *)merged->times.data,
+                                     merged->cells.data, merged->times.len / sizeof(int64_t), err);
+    }
+    return code;
+}
+
+/* Of one source no two samples have one time, of whatever kind they are. */
+static nx_code merge_cluster(struct merge *merge, const struct merge_chunk *chunks, size_t count,
+                             const uint32_t *with, uint32_t with_count, struct nx_err *err)
+{
+    for (size_t i = 1; i < count; i++)
+        if (chunks[i].source != chunks[0].source)
+            return merge_overlapping(merge, chunks, count, with, with_count, err);
+    nx_code code = NX_OK;
+    for (size_t i = 0; code == NX_OK && i < count; i++)
+        code = merge_single(merge, &chunks[i], err);
+    return code;
+}
+
+/* ---- exemplars of one series ---- */
+
+/* A sample near each exemplar, which every pass finds the same: the first of the last chunk that begins before it, or
+ * of all chunks. */
+static void find_homes(struct merge *merge, const struct exemplar *exemplars, size_t count)
+{
+    const struct merge_chunk *chunks = (const struct merge_chunk *)(const void *)merge->chunks.data;
+    size_t chunk_count = merge->chunks.len / sizeof(*chunks);
+    size_t at = 0;
+    nx_buf_reset(&merge->homes);
+    for (size_t i = 0; i < count; i++) {
+        while (at + 1 < chunk_count && chunks[at + 1].at.first_ms <= exemplars[i].time_ms)
+            at++;
+        nx_buf_append(&merge->homes, &chunks[at].at.first_ms, sizeof(int64_t));
+    }
+}
+
+static nx_code merge_exemplars(struct merge *merge, const uint32_t *with, uint32_t with_count,
+                               struct nx_err *err)
+{
+    nx_buf_reset(&merge->exemplars);
+    arena_reset(&merge->arena);
+    for (uint32_t i = 0; i < with_count; i++) {
+        struct merge_source *source = &merge->sources[with[i]];
+        nx_code code = block_reader_exemplars(source->reader, source->rank, INT64_MIN, INT64_MAX,
+                                              &merge->arena, &merge->exemplars, err);
+        if (code != NX_OK) {
+            merge->failed_source = with[i];
+            return code;
+        }
+    }
+    if (merge->exemplars.len == 0 || merge->chunks.len == 0)
+        return NX_OK;
+    struct exemplar *exemplars = (struct exemplar *)(void *)merge->exemplars.data;
+    size_t count = exemplars_sort(exemplars, merge->exemplars.len / sizeof(*exemplars));
+    find_homes(merge, exemplars, count);
+    return merge_outputs_exemplars(
+        &merge->outputs, (const int64_t *)(const void *)merge->homes.data, exemplars, count, err);
 }
 
 static nx_code merge_series(struct merge *merge, const uint32_t *with, uint32_t with_count,
@@ -287,7 +379,7 @@ static nx_code merge_series(struct merge *merge, const uint32_t *with, uint32_t 
                 last_ms = chunks[end].at.last_ms;
         code = merge_cluster(merge, chunks + first, end - first, with, with_count, err);
     }
-    return code;
+    return code == NX_OK ? merge_exemplars(merge, with, with_count, err) : code;
 }
 
 /* ---- passes ---- */
@@ -374,6 +466,8 @@ static nx_code merge_blocks(struct merge *merge, struct block_list *list,
                                     .outputs = (unsigned)count};
     for (size_t i = 0; i < count; i++) {
         result->samples += metas[i].sample_count;
+        result->histograms += metas[i].histogram_count;
+        result->exemplars += metas[i].exemplar_count;
         result->bytes_out += metas[i].index_bytes + metas[i].chunks_bytes;
     }
     code = block_list_publish(list, metas, count, blocks, merge->source_count, err);
@@ -395,18 +489,27 @@ static void set_aside(struct merge *merge, struct block_list *list, const struct
         atomic_store_explicit(&block->is_damaged, true, memory_order_relaxed);
 }
 
+static void column_deinit(struct merge_column *column)
+{
+    nx_buf_deinit(&column->times);
+    nx_buf_deinit(&column->cells);
+}
+
 static void merge_deinit(struct merge *merge)
 {
     merge_outputs_deinit(&merge->outputs);
     for (uint32_t i = 0; i < MERGE_SOURCES_MAX; i++) {
         block_reader_free(merge->sources[i].reader);
-        nx_buf_deinit(&merge->columns[i].times);
-        nx_buf_deinit(&merge->columns[i].values);
+        for (size_t kind = 0; kind < MERGE_KINDS; kind++)
+            column_deinit(&merge->columns[i][kind]);
     }
+    for (size_t kind = 0; kind < MERGE_KINDS; kind++)
+        column_deinit(&merge->merged[kind]);
+    arena_deinit(&merge->arena);
+    nx_buf_deinit(&merge->exemplars);
+    nx_buf_deinit(&merge->homes);
     nx_buf_deinit(&merge->chunks);
     nx_buf_deinit(&merge->found);
-    nx_buf_deinit(&merge->times);
-    nx_buf_deinit(&merge->values);
     nx_free(merge);
 }
 
@@ -442,11 +545,12 @@ nx_code merge_run(struct block_list *list, int64_t now_ms, bool force, _Atomic b
         merge->source_count = (uint32_t)job.source_count;
         merge->is_stopping = is_stopping;
         merge->failed_source = UINT32_MAX;
+        arena_init(&merge->arena, 0);
+        merge_outputs_init(&merge->outputs, list);
         for (uint32_t i = 0; i < merge->source_count; i++) {
             merge->sources[i].block = blocks[job.source_index[i]];
             ulids[i] = block_meta(merge->sources[i].block)->ulid;
         }
-        merge->outputs.list = list;
         merge->outputs.day_before_ms = job.day_before_ms;
         merge->outputs.sources = ulids;
         merge->outputs.source_count = merge->source_count;

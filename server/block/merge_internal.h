@@ -15,12 +15,26 @@ const char *block_list_tmp_dir(const struct block_list *list);
 
 /* ---- merge_write.c: where merged samples go ---- */
 
+/* Samples of both kinds are columns of times and of cells of 8 bytes: a double, or a const struct histogram *. */
+enum merge_kind {
+    MERGE_FLOATS,
+    MERGE_HISTOGRAMS,
+    MERGE_KINDS,
+};
+static_assert(sizeof(const struct histogram *) == sizeof(double), "one size of cells");
+
 struct merge_output {
     int64_t start_ms, last_ms; /* its partition, both inclusive */
     struct block_writer *writer;
     char ulid[ULID_TEXT_LEN + 1];
     uint64_t commit_min, commit_max;
     uint64_t series; /* the number of the series that it was last told of */
+};
+
+/* Samples of one kind and partition that are not yet in a chunk. */
+struct merge_run {
+    struct nx_buf times, cells;
+    int64_t start_ms;
 };
 
 /* One pass fills at most MERGE_OUTPUTS_MAX partitions; what belongs to others waits for the next. */
@@ -35,12 +49,13 @@ struct merge_outputs {
     struct nx_buf done;        /* struct merge_span of the passes before */
     struct nx_buf metas;       /* struct block_meta of finished blocks */
     bool has_skipped;
-    uint64_t series;                     /* counts merge_outputs_series */
-    struct labels labels;                /* of the series at hand, borrowed */
-    struct nx_buf run_times, run_values; /* samples of one partition that are not yet in a chunk */
-    int64_t run_start_ms;
+    uint64_t series;      /* counts merge_outputs_series */
+    struct labels labels; /* of the series at hand, borrowed */
+    struct merge_run runs[MERGE_KINDS];
+    struct arena run_arena; /* the histograms of their run */
 };
 
+void merge_outputs_init(struct merge_outputs *outputs, struct block_list *list);
 void merge_outputs_deinit(struct merge_outputs *outputs); /* abandons what is not published */
 /* The samples to come are of this series. Labels are borrowed until the next call. */
 NX_NODISCARD nx_code merge_outputs_series(struct merge_outputs *outputs, struct labels labels,
@@ -52,8 +67,14 @@ NX_NODISCARD nx_code merge_outputs_find(struct merge_outputs *outputs, int64_t t
 NX_NODISCARD nx_code merge_outputs_note(struct merge_outputs *outputs, const int64_t *times_ms,
                                         size_t count, const struct block_meta *source,
                                         struct nx_err *err);
-NX_NODISCARD nx_code merge_outputs_samples(struct merge_outputs *outputs, const int64_t *times_ms,
-                                           const double *values, size_t count, struct nx_err *err);
+NX_NODISCARD nx_code merge_outputs_samples(struct merge_outputs *outputs, enum merge_kind kind,
+                                           const int64_t *times_ms, const void *cells, size_t count,
+                                           struct nx_err *err);
+/* The exemplars of the series at hand, sorted, behind all its samples: each to the partition of a sample, whose time
+ * is in `homes_ms`, ascending; those of partitions that another pass writes are passed over. */
+NX_NODISCARD nx_code merge_outputs_exemplars(struct merge_outputs *outputs, const int64_t *homes_ms,
+                                             const struct exemplar *exemplars, size_t count,
+                                             struct nx_err *err);
 /* Copies the chunk as it is where it lies in one partition and is long enough; else *out_taken is false. */
 NX_NODISCARD nx_code merge_outputs_chunk(struct merge_outputs *outputs, const int64_t *times_ms,
                                          uint32_t count, struct nx_bytes chunk, bool *out_taken,

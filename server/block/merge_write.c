@@ -9,6 +9,7 @@
  */
 #include "narthex/base/mem.h"
 #include "narthex/codec/chunk.h"
+#include "narthex/codec/histogram_chunk.h"
 
 #include "merge_internal.h"
 
@@ -17,10 +18,19 @@
 #define RUN_JOIN_SAMPLES   (CHUNK_SAMPLES_CUT / 2)
 /* Runs are flushed at this length, so that a series of any length fits. */
 #define RUN_SAMPLES_MAX (CHUNK_SAMPLES_CUT * 64u)
+/* Histograms: a chunk of so many bytes is long enough, however few they are, and a run of so many is flushed. */
+#define CHUNK_COPY_BYTES (16u << 10)
+#define RUN_BYTES_MAX    (16u << 20)
 
 struct merge_span {
     int64_t start_ms, last_ms;
 };
+
+void merge_outputs_init(struct merge_outputs *outputs, struct block_list *list)
+{
+    *outputs = (struct merge_outputs){.list = list};
+    arena_init(&outputs->run_arena, 0);
+}
 
 void merge_outputs_deinit(struct merge_outputs *outputs)
 {
@@ -34,8 +44,11 @@ void merge_outputs_deinit(struct merge_outputs *outputs)
     outputs->open_count = 0;
     nx_buf_deinit(&outputs->done);
     nx_buf_deinit(&outputs->metas);
-    nx_buf_deinit(&outputs->run_times);
-    nx_buf_deinit(&outputs->run_values);
+    for (size_t kind = 0; kind < MERGE_KINDS; kind++) {
+        nx_buf_deinit(&outputs->runs[kind].times);
+        nx_buf_deinit(&outputs->runs[kind].cells);
+    }
+    arena_deinit(&outputs->run_arena);
 }
 
 /* ---- partitions ---- */
@@ -163,54 +176,93 @@ static nx_code output_begin_series(struct merge_outputs *outputs, struct merge_o
     return block_writer_begin_series(output->writer, outputs->labels, BLOCK_SLOT_NONE, err);
 }
 
-static nx_code run_flush(struct merge_outputs *outputs, struct nx_err *err)
+static size_t run_length(const struct merge_run *run)
 {
-    size_t count = outputs->run_times.len / sizeof(int64_t);
+    return run->times.len / sizeof(int64_t);
+}
+
+static nx_code run_flush(struct merge_outputs *outputs, enum merge_kind kind, struct nx_err *err)
+{
+    struct merge_run *run = &outputs->runs[kind];
+    size_t count = run_length(run);
     if (count == 0)
         return NX_OK;
-    const int64_t *times = (const int64_t *)(const void *)outputs->run_times.data;
-    const double *values = (const double *)(const void *)outputs->run_values.data;
+    const int64_t *times = (const int64_t *)(const void *)run->times.data;
+    const void *cells = run->cells.data;
     struct merge_output *output = NULL;
     nx_code code = merge_outputs_find(outputs, times[0], &output, err);
     NX_ASSERT(code != NX_OK || output != NULL);
     if (code == NX_OK)
         code = output_begin_series(outputs, output, err);
-    if (code == NX_OK)
-        code = block_writer_put_samples(output->writer, times, values, count, err);
-    nx_buf_reset(&outputs->run_times);
-    nx_buf_reset(&outputs->run_values);
+    if (code == NX_OK && kind == MERGE_FLOATS)
+        code = block_writer_put_samples(output->writer, times, cells, count, err);
+    if (code == NX_OK && kind == MERGE_HISTOGRAMS)
+        code = block_writer_put_histograms(output->writer, times, cells, count, err);
+    nx_buf_reset(&run->times);
+    nx_buf_reset(&run->cells);
+    if (kind == MERGE_HISTOGRAMS)
+        arena_reset(&outputs->run_arena);
     return code;
+}
+
+static nx_code runs_flush(struct merge_outputs *outputs, struct nx_err *err)
+{
+    nx_code code = run_flush(outputs, MERGE_FLOATS, err);
+    return code == NX_OK ? run_flush(outputs, MERGE_HISTOGRAMS, err) : code;
 }
 
 nx_code merge_outputs_series(struct merge_outputs *outputs, struct labels labels,
                              struct nx_err *err)
 {
-    nx_code code = run_flush(outputs, err);
+    nx_code code = runs_flush(outputs, err);
     outputs->series++;
     outputs->labels = labels;
     return code;
 }
 
-nx_code merge_outputs_samples(struct merge_outputs *outputs, const int64_t *times_ms,
-                              const double *values, size_t count, struct nx_err *err)
+/* Histograms are copied: the run lives longer than what it is made from. */
+static void run_add(struct merge_outputs *outputs, enum merge_kind kind, const int64_t *times_ms,
+                    const void *cells, size_t count)
 {
+    struct merge_run *run = &outputs->runs[kind];
+    nx_buf_append(&run->times, times_ms, count * sizeof(*times_ms));
+    if (kind == MERGE_FLOATS) {
+        nx_buf_append(&run->cells, cells, count * sizeof(double));
+        return;
+    }
+    const struct histogram *const *histograms = cells;
+    for (size_t i = 0; i < count; i++) {
+        const struct histogram *copy = histogram_copy(&outputs->run_arena, histograms[i]);
+        NX_ASSERT(copy != NULL);
+        nx_buf_append(&run->cells, &copy, sizeof(copy));
+    }
+}
+
+nx_code merge_outputs_samples(struct merge_outputs *outputs, enum merge_kind kind,
+                              const int64_t *times_ms, const void *cells, size_t count,
+                              struct nx_err *err)
+{
+    const uint8_t *cell = cells;
+    struct merge_run *run = &outputs->runs[kind];
     while (count > 0) {
         size_t part = span_length(outputs, times_ms, count);
-        size_t waiting = outputs->run_times.len / sizeof(int64_t);
+        size_t waiting = run_length(run);
+        bool is_full =
+            waiting >= RUN_SAMPLES_MAX ||
+            (kind == MERGE_HISTOGRAMS && arena_usage(&outputs->run_arena) > RUN_BYTES_MAX);
         struct merge_output *output = NULL;
         nx_code code = merge_outputs_find(outputs, times_ms[0], &output, err);
         if (code == NX_OK && output != NULL && waiting > 0 &&
-            (outputs->run_start_ms != output->start_ms || waiting >= RUN_SAMPLES_MAX))
-            code = run_flush(outputs, err);
+            (run->start_ms != output->start_ms || is_full))
+            code = run_flush(outputs, kind, err);
         if (code != NX_OK)
             return code;
         if (output != NULL) {
-            outputs->run_start_ms = output->start_ms;
-            nx_buf_append(&outputs->run_times, times_ms, part * sizeof(*times_ms));
-            nx_buf_append(&outputs->run_values, values, part * sizeof(*values));
+            run->start_ms = output->start_ms;
+            run_add(outputs, kind, times_ms, cell, part);
         }
         times_ms += part;
-        values += part;
+        cell += part * sizeof(double);
         count -= part;
     }
     return NX_OK;
@@ -220,12 +272,15 @@ nx_code merge_outputs_chunk(struct merge_outputs *outputs, const int64_t *times_
                             struct nx_bytes chunk, bool *out_taken, struct nx_err *err)
 {
     *out_taken = false;
-    size_t waiting = outputs->run_times.len / sizeof(int64_t);
-    if (count < CHUNK_COPY_SAMPLES || (waiting > 0 && waiting < RUN_JOIN_SAMPLES) ||
+    enum merge_kind kind = chunk_is_histogram(chunk) ? MERGE_HISTOGRAMS : MERGE_FLOATS;
+    size_t waiting = run_length(&outputs->runs[kind]);
+    bool is_long =
+        count >= CHUNK_COPY_SAMPLES || (kind == MERGE_HISTOGRAMS && chunk.len >= CHUNK_COPY_BYTES);
+    if (!is_long || (waiting > 0 && waiting < RUN_JOIN_SAMPLES) ||
         span_length(outputs, times_ms, count) != count)
         return NX_OK;
     struct merge_output *output = NULL;
-    nx_code code = run_flush(outputs, err);
+    nx_code code = run_flush(outputs, kind, err);
     if (code == NX_OK)
         code = merge_outputs_find(outputs, times_ms[0], &output, err);
     if (code == NX_OK && output != NULL)
@@ -236,9 +291,29 @@ nx_code merge_outputs_chunk(struct merge_outputs *outputs, const int64_t *times_
     return code;
 }
 
+nx_code merge_outputs_exemplars(struct merge_outputs *outputs, const int64_t *homes_ms,
+                                const struct exemplar *exemplars, size_t count, struct nx_err *err)
+{
+    nx_code code = runs_flush(outputs, err);
+    while (code == NX_OK && count > 0) {
+        size_t part = span_length(outputs, homes_ms, count);
+        for (size_t i = 0; code == NX_OK && i < outputs->open_count; i++) {
+            struct merge_output *output = &outputs->open[i];
+            /* No samples of the series: they were deleted, and what they were examples of with them. */
+            if (homes_ms[0] >= output->start_ms && homes_ms[0] <= output->last_ms &&
+                output->series == outputs->series)
+                code = block_writer_add_exemplars(output->writer, exemplars, part, err);
+        }
+        homes_ms += part;
+        exemplars += part;
+        count -= part;
+    }
+    return code;
+}
+
 nx_code merge_outputs_finish(struct merge_outputs *outputs, struct nx_err *err)
 {
-    nx_code code = run_flush(outputs, err);
+    nx_code code = runs_flush(outputs, err);
     for (size_t i = 0; code == NX_OK && i < outputs->open_count; i++) {
         struct merge_output *output = &outputs->open[i];
         struct block_meta meta;

@@ -7,6 +7,7 @@
 #include "narthex/base/assert.h"
 #include "narthex/base/mem.h"
 #include "narthex/codec/chunk.h"
+#include "narthex/codec/histogram_chunk.h"
 
 #include "server/block/block_group.h"
 
@@ -26,7 +27,16 @@ static void read_chunks(struct nx_bytes raw, uint32_t first, uint32_t last)
         /* Inside implies overlap. */
         if (chunk_group_is_inside(group, i, -1000000, 1000000))
             NX_ASSERT(chunk_group_may_overlap(group, i, -1000000, 1000000));
-        nx_ignore(chunk_decode(chunk_group_bytes(group, i), 64, bits));
+        struct nx_bytes chunk = chunk_group_bytes(group, i);
+        if (chunk_is_histogram(chunk)) {
+            struct histogram histograms[64];
+            struct arena arena;
+            arena_init(&arena, 0);
+            nx_ignore(histogram_chunk_decode(chunk, 64, &arena, histograms));
+            arena_deinit(&arena);
+        } else {
+            nx_ignore(chunk_decode(chunk, 64, bits));
+        }
     }
     nx_free(group);
 }

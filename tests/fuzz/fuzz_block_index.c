@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_block_index.c - values of index.mdb: pages of texts, lists and series. What is accepted stays in bounds. */
+/* fuzz_block_index.c - values of index.mdb: pages of texts, lists and series, exemplars of a series. What is accepted
+ * stays in bounds. */
 #include "narthex/base/assert.h"
 #include "narthex/codec/postings.h"
 
+#include "server/block/block_exemplars.h"
 #include "server/block/block_index_page.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -41,9 +43,36 @@ static void read_series(struct nx_bytes page)
     series_cursor_deinit(&cursor);
 }
 
+/* What is accepted is packed again into what gives the same. */
+static void read_exemplars(struct nx_bytes entry)
+{
+    struct arena arena;
+    struct nx_buf out = {0}, again = {0}, packed = {0};
+    uint32_t rank = 0;
+    arena_init(&arena, 0);
+    if (exemplars_rank(entry, &rank) == NX_OK &&
+        exemplars_unpack(entry, INT64_MIN, INT64_MAX, &arena, &out) == NX_OK) {
+        struct exemplar *all = (struct exemplar *)(void *)out.data;
+        size_t count = out.len / sizeof(*all);
+        NX_ASSERT(count > 0 && exemplars_sort(all, count) == count);
+        size_t kept = exemplars_pack(rank, all, count, &packed);
+        NX_ASSERT(exemplars_unpack(nx_buf_bytes(&packed), INT64_MIN, INT64_MAX, &arena, &again) ==
+                  NX_OK);
+        const struct exemplar *got = (const struct exemplar *)(const void *)again.data;
+        NX_ASSERT(again.len == kept * sizeof(*got));
+        for (size_t i = 0; i < kept; i++)
+            NX_ASSERT(exemplar_equal(&got[i], &all[count - kept + i]));
+    }
+    nx_buf_deinit(&out);
+    nx_buf_deinit(&again);
+    nx_buf_deinit(&packed);
+    arena_deinit(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct nx_bytes page = {data, size};
+    read_exemplars(page);
     read_blobs(page);
     read_series(page);
     return 0;

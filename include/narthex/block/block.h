@@ -14,6 +14,8 @@
 #include "narthex/base/err.h"
 #include "narthex/base/io.h"
 #include "narthex/base/rand.h"
+#include "narthex/model/exemplar.h"
+#include "narthex/model/histogram.h"
 #include "narthex/model/labels.h"
 #include "narthex/model/matcher.h"
 
@@ -22,12 +24,17 @@
 
 #define BLOCK_SOURCES_MAX 4096u
 #define BLOCK_SLOT_NONE   UINT32_MAX
+/* Chosen: a day of one a scrape, and more. Of a series with more in one block the oldest go. */
+#define BLOCK_SERIES_EXEMPLARS_MAX 8192u
 
 struct block_meta {
     char ulid[ULID_TEXT_LEN + 1];
     uint32_t level;                   /* 0 flush, 1 two-hour partition, 2 day */
     int64_t min_time_ms, max_time_ms; /* of its samples, both inclusive */
     uint64_t series_count, sample_count, chunk_count;
+    uint64_t histogram_count; /* samples that are native histograms, counted in sample_count too */
+    uint64_t exemplar_count;
+    int64_t exemplar_min_ms, exemplar_max_ms; /* both inclusive; 0 when there are none */
     uint64_t commit_min,
         commit_max; /* journal commits whose data it holds: the earlier wins a duplicate */
     uint64_t index_bytes, chunks_bytes;
@@ -50,11 +57,22 @@ struct block_writer_options {
 NX_NODISCARD nx_code block_writer_new(struct block_writer **out_writer,
                                       const struct block_writer_options *options,
                                       struct nx_err *err);
-/* One series with all its samples, in label order (asserted), samples strictly ascending, count >= 1. slot:
- * BLOCK_SLOT_NONE above level 0. Everything is copied or written before it returns. */
+/* One series with all its floats, in label order (asserted), samples strictly ascending. count 0: it has histograms,
+ * which must follow (asserted). slot: BLOCK_SLOT_NONE above level 0. Everything is copied or written before it
+ * returns. */
 NX_NODISCARD nx_code block_writer_add(struct block_writer *writer, struct labels labels,
                                       uint32_t slot, const int64_t *times_ms, const double *values,
                                       size_t count, struct nx_err *err);
+/* Native histograms of the series that was added last, well-formed, strictly ascending, in one call or several. No
+ * time is that of a float. Copied or written before it returns. */
+NX_NODISCARD nx_code block_writer_add_histograms(struct block_writer *writer,
+                                                 const struct histogram_sample *samples,
+                                                 size_t count, struct nx_err *err);
+/* All exemplars of the series that was added last, which exemplar_check accepts, in any order, at most once (asserted);
+ * equal ones are kept once. Copied. */
+NX_NODISCARD nx_code block_writer_add_exemplars(struct block_writer *writer,
+                                                const struct exemplar *exemplars, size_t count,
+                                                struct nx_err *err);
 /* Index, block.meta, sync of the files and of the directory. Crash points: flush_encoded, flush_indexed,
  * flush_sealed. */
 NX_NODISCARD nx_code block_writer_finish(struct block_writer *writer, struct block_meta *out_meta,
@@ -102,7 +120,16 @@ NX_NODISCARD nx_code block_reader_labels(struct block_reader *reader, uint32_t r
 NX_NODISCARD nx_code block_reader_samples(struct block_reader *reader, uint32_t rank,
                                           int64_t min_ms, int64_t max_ms, struct nx_buf *times_ms,
                                           struct nx_buf *values, struct nx_err *err);
-/* True when the series has a chunk that overlaps the range, from the directory alone where possible. */
+/* Its native histograms, likewise, as struct histogram_sample: samples are in the arena. Cheap where there are none.
+ * NX_E_LIMIT, too, when the arena is exhausted. */
+NX_NODISCARD nx_code block_reader_histograms(struct block_reader *reader, uint32_t rank,
+                                             int64_t min_ms, int64_t max_ms, struct arena *arena,
+                                             struct nx_buf *out, struct nx_err *err);
+/* Its exemplars in the range, as struct exemplar, in order of exemplar_compare, likewise; labels are in the arena. */
+NX_NODISCARD nx_code block_reader_exemplars(struct block_reader *reader, uint32_t rank,
+                                            int64_t min_ms, int64_t max_ms, struct arena *arena,
+                                            struct nx_buf *out, struct nx_err *err);
+/* True when the series has a sample of any kind in the range, from the directory alone where possible. */
 NX_NODISCARD nx_code block_reader_overlaps(struct block_reader *reader, uint32_t rank,
                                            int64_t min_ms, int64_t max_ms, bool *out_overlaps,
                                            struct nx_err *err);

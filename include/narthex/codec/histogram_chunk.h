@@ -19,7 +19,7 @@
 #define CHUNK_CODEC_HISTOGRAM       5          /* first byte, among enum chunk_codec_id */
 
 /* No chunk of one sample is longer: 8 bytes and a little for each bucket and bound, 8 for each span. */
-#define HISTOGRAM_CHUNK_ONE_BYTES_MAX (400u << 10)
+#define HISTOGRAM_CHUNK_ONE_BYTES_MAX (220u << 10)
 
 /* How many of the first samples make one chunk: all, when they are few. At least 1, and never more than a chunk
  * holds; fewer may be taken, too. */

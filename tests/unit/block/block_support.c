@@ -7,6 +7,8 @@
 #include "narthex/base/mem.h"
 #include "narthex/model/staleness.h"
 
+#include "tests/unit/codec/histogram_support.h"
+
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -144,6 +146,37 @@ static void fill_samples(struct model *model, struct model_series *series, struc
     }
 }
 
+/* Behind the floats, if any; and some exemplars around. */
+static void fill_histograms(struct model *model, struct model_series *series,
+                            struct rand_state *rand, const struct model_options *options)
+{
+    struct arena *arena = &model->arena;
+    int64_t time_ms = options->start_ms;
+    if (rand_below(rand, 3) == 0)
+        series->count = 0;
+    else
+        time_ms = series->times_ms[series->count - 1];
+    series->histogram_count = 1 + (size_t)rand_below(rand, options->samples_max);
+    series->histograms = arena_calloc(arena, series->histogram_count, sizeof(*series->histograms));
+    series->exemplars = arena_calloc(arena, 20, sizeof(*series->exemplars));
+    for (size_t i = 0; i < series->histogram_count; i++) {
+        time_ms += options->step_ms + (int64_t)rand_below(rand, 3);
+        series->histograms[i].time_ms = time_ms;
+        series->histograms[i].histogram =
+            i == 0 ? histogram_any(rand, arena)
+                   : histogram_any_next(rand, arena, series->histograms[i - 1].histogram);
+    }
+    for (size_t i = 0; i < 20 && rand_below(rand, 8) != 0; i++) {
+        struct label *items = arena_calloc(arena, 1, sizeof(*items));
+        items[0].name = NX_STR("trace_id");
+        items[0].value = arena_printf(arena, "%016llx", (unsigned long long)rand_u64(rand));
+        series->exemplars[series->exemplar_count++] =
+            (struct exemplar){.labels = {items, 1},
+                              .value = rand_unit(rand),
+                              .time_ms = options->start_ms + (int64_t)i * options->step_ms};
+    }
+}
+
 void model_init(struct model *model, struct rand_state *rand, const struct model_options *options)
 {
     *model = (struct model){0};
@@ -160,6 +193,8 @@ void model_init(struct model *model, struct rand_state *rand, const struct model
         series->slot =
             rand_below(rand, 20) == 0 ? BLOCK_SLOT_NONE : (uint32_t)rand_below(rand, 1u << 30);
         fill_samples(model, series, rand, options);
+        if (options->has_histograms && rand_below(rand, 3) == 0)
+            fill_histograms(model, series, rand, options);
     }
 }
 
@@ -200,6 +235,12 @@ void model_write(const struct model *model, const struct io *io, const char *dir
         assert_int_equal(block_writer_add(writer, series->labels, series->slot, series->times_ms,
                                           series->values, series->count, &err),
                          NX_OK);
+        assert_int_equal(
+            block_writer_add_histograms(writer, series->histograms, series->histogram_count, &err),
+            NX_OK);
+        assert_int_equal(
+            block_writer_add_exemplars(writer, series->exemplars, series->exemplar_count, &err),
+            NX_OK);
     }
     nx_code code = block_writer_finish(writer, out_meta, &err);
     if (code != NX_OK)
@@ -208,6 +249,62 @@ void model_write(const struct model *model, const struct io *io, const char *dir
 }
 
 /* ---- comparison ---- */
+
+static bool is_within(int64_t time_ms, int64_t min_ms, int64_t max_ms)
+{
+    return time_ms >= min_ms && time_ms <= max_ms;
+}
+
+/* Returns how many there are. */
+static size_t assert_histograms(struct block_reader *reader, uint32_t rank,
+                                const struct model_series *series, int64_t min_ms, int64_t max_ms)
+{
+    struct nx_buf out = {0};
+    struct arena arena;
+    struct nx_err err;
+    arena_init(&arena, 0);
+    nx_code code = block_reader_histograms(reader, rank, min_ms, max_ms, &arena, &out, &err);
+    if (code != NX_OK)
+        fail_msg("histograms: %s", err.msg);
+    const struct histogram_sample *got = (const struct histogram_sample *)(const void *)out.data;
+    size_t count = 0;
+    for (size_t i = 0; i < series->histogram_count; i++) {
+        if (!is_within(series->histograms[i].time_ms, min_ms, max_ms))
+            continue;
+        assert_true((count + 1) * sizeof(*got) <= out.len);
+        assert_int_equal(got[count].time_ms, series->histograms[i].time_ms);
+        assert_true(histogram_equal(got[count].histogram, series->histograms[i].histogram));
+        count++;
+    }
+    assert_int_equal(out.len, count * sizeof(*got));
+    nx_buf_deinit(&out);
+    arena_deinit(&arena);
+    return count;
+}
+
+static void assert_exemplars(struct block_reader *reader, uint32_t rank,
+                             const struct model_series *series, int64_t min_ms, int64_t max_ms)
+{
+    struct nx_buf out = {0};
+    struct arena arena;
+    struct nx_err err;
+    arena_init(&arena, 0);
+    nx_code code = block_reader_exemplars(reader, rank, min_ms, max_ms, &arena, &out, &err);
+    if (code != NX_OK)
+        fail_msg("exemplars: %s", err.msg);
+    const struct exemplar *got = (const struct exemplar *)(const void *)out.data;
+    size_t count = 0;
+    for (size_t i = 0; i < series->exemplar_count; i++) {
+        if (!is_within(series->exemplars[i].time_ms, min_ms, max_ms))
+            continue;
+        assert_true((count + 1) * sizeof(*got) <= out.len);
+        assert_true(exemplar_equal(&got[count], &series->exemplars[i]));
+        count++;
+    }
+    assert_int_equal(out.len, count * sizeof(*got));
+    nx_buf_deinit(&out);
+    arena_deinit(&arena);
+}
 
 void assert_samples(struct block_reader *reader, uint32_t rank, const struct model_series *series,
                     int64_t min_ms, int64_t max_ms)
@@ -228,9 +325,11 @@ void assert_samples(struct block_reader *reader, uint32_t rank, const struct mod
         assert_memory_equal(times.data, series->times_ms + first, times.len);
         assert_memory_equal(values.data, series->values + first, values.len);
     }
+    size_t histograms = assert_histograms(reader, rank, series, min_ms, max_ms);
+    assert_exemplars(reader, rank, series, min_ms, max_ms);
     bool overlaps = false;
     assert_int_equal(block_reader_overlaps(reader, rank, min_ms, max_ms, &overlaps, &err), NX_OK);
-    assert_int_equal(overlaps, end > first);
+    assert_int_equal(overlaps, end > first || histograms > 0);
     nx_buf_deinit(&times);
     nx_buf_deinit(&values);
 }

@@ -34,6 +34,10 @@ struct model_series {
     int64_t *times_ms;
     double *values;
     size_t count;
+    struct histogram_sample *histograms;
+    size_t histogram_count;
+    struct exemplar *exemplars; /* sorted, no two equal */
+    size_t exemplar_count;
 };
 
 struct model {
@@ -48,6 +52,8 @@ struct model_options {
     int64_t start_ms, step_ms;
     bool is_shared_time; /* scrapes: series of one job share their times */
     bool has_odd_values; /* NaN payloads, infinities, -0 among them */
+    bool
+        has_histograms; /* of a third of the series, a third of which have no floats; and exemplars */
 };
 void model_init(struct model *model, struct rand_state *rand, const struct model_options *options);
 void model_deinit(struct model *model);
@@ -60,7 +66,7 @@ void model_write(const struct model *model, const struct io *io, const char *dir
 /* Every series, slot and sample of the block is the model's, and no other. */
 void assert_block_is_model(struct block *block, const struct model *model);
 
-/* One series' samples in the range, compared bit by bit. */
+/* One series' samples of both kinds, and its exemplars, in the range, compared bit by bit. */
 void assert_samples(struct block_reader *reader, uint32_t rank, const struct model_series *series,
                     int64_t min_ms, int64_t max_ms);
 

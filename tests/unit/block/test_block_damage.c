@@ -24,7 +24,8 @@ static void fixture_init(struct fixture *fixture, uint64_t seed)
                                           .start_ms = 1700000000000,
                                           .step_ms = 15000,
                                           .is_shared_time = true,
-                                          .has_odd_values = true};
+                                          .has_odd_values = true,
+                                          .has_histograms = true};
     rand_seed(&rand, seed);
     fixture->dir = temp_dir_new();
     fixture->block_dir = path_of(fixture->dir, TEST_ULID);
@@ -39,6 +40,32 @@ static void fixture_deinit(struct fixture *fixture)
     model_deinit(&fixture->model);
     nx_free(fixture->block_dir);
     temp_dir_free(fixture->dir);
+}
+
+/* False when they are refused. */
+static bool read_histograms(struct block_reader *reader, uint32_t rank,
+                            const struct model_series *series)
+{
+    struct nx_err err;
+    struct arena arena;
+    struct nx_buf out = {0};
+    arena_init(&arena, 0);
+    nx_code code = block_reader_histograms(reader, rank, INT64_MIN, INT64_MAX, &arena, &out, &err);
+    if (code == NX_OK) {
+        const struct histogram_sample *got =
+            (const struct histogram_sample *)(const void *)out.data;
+        assert_int_equal(out.len, series->histogram_count * sizeof(*got));
+        for (size_t i = 0; i < series->histogram_count; i++) {
+            assert_int_equal(got[i].time_ms, series->histograms[i].time_ms);
+            assert_true(histogram_equal(got[i].histogram, series->histograms[i].histogram));
+        }
+    } else {
+        assert_int_equal(code, NX_E_CORRUPT);
+        assert_int_equal(out.len, 0);
+    }
+    nx_buf_deinit(&out);
+    arena_deinit(&arena);
+    return code == NX_OK;
 }
 
 /* Whatever is returned without an error is right. Returns whether anything was refused. */
@@ -68,11 +95,20 @@ static bool read_all(struct block *block, const struct model *model)
             assert_int_equal(times.len + values.len, 0);
             is_refused = true;
         }
+        is_refused |= !read_histograms(reader, rank, series);
     }
     block_reader_free(reader);
     nx_buf_deinit(&times);
     nx_buf_deinit(&values);
     return is_refused;
+}
+
+static uint64_t file_bytes_of(const struct fixture *f, const char *name)
+{
+    char *path = path_of(f->block_dir, name);
+    uint64_t bytes = file_bytes(path);
+    nx_free(path);
+    return bytes;
 }
 
 static void flip_each(const struct fixture *f, const char *name, uint64_t step,
@@ -106,7 +142,7 @@ static void test_any_flipped_byte_is_found(void **state)
     rand_seed(&rand, 1);
     fixture_init(&f, 1);
     flip_each(&f, "block.meta", 1, &rand);
-    flip_each(&f, "chunks.nxc", 17, &rand);
+    flip_each(&f, "chunks.nxc", file_bytes_of(&f, "chunks.nxc") / 500 + 1, &rand);
     flip_each(&f, "index.mdb", 199, &rand);
     struct block *block = NULL;
     struct nx_err err;
@@ -200,10 +236,14 @@ static void test_failing_writes_leave_nothing(void **state)
             const struct block_writer_options options = {
                 .io = &faulty.io, .dir = block_dir, .ulid = TEST_ULID, .level = 1, .zstd_level = 1};
             nx_code code = block_writer_new(&writer, &options, &err);
-            for (size_t i = 0; code == NX_OK && i < f.model.count; i++)
+            for (size_t i = 0; code == NX_OK && i < f.model.count; i++) {
                 code = block_writer_add(writer, f.model.series[i].labels, BLOCK_SLOT_NONE,
                                         f.model.series[i].times_ms, f.model.series[i].values,
                                         f.model.series[i].count, &err);
+                if (code == NX_OK)
+                    code = block_writer_add_histograms(writer, f.model.series[i].histograms,
+                                                       f.model.series[i].histogram_count, &err);
+            }
             if (code == NX_OK)
                 code = block_writer_finish(writer, &meta, &err);
             block_writer_free(writer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_block_golden.c - a block of format 1 as it was written once, and what is in it.
+/* test_block_golden.c - a block of format 2 as it was written once, and what is in it.
  *
- * NARTHEX_GOLDEN_WRITE=1 writes tests/golden/block_v1 anew: only together with a new format version.
+ * NARTHEX_GOLDEN_WRITE=1 writes tests/golden/block_v2 anew: only together with a new format version.
  */
 #include "narthex/base/hash.h"
 
@@ -12,6 +12,43 @@
 #define GOLDEN_SERIES  40u
 #define GOLDEN_SAMPLES 600u
 #define GOLDEN_START   1700000000000
+
+/* A histogram each minute behind the floats; series 3 has no floats. */
+static void add_histograms(struct model *model, struct model_series *series, unsigned s)
+{
+    struct arena *arena = &model->arena;
+    if (s == 3)
+        series->count = 0;
+    series->histogram_count = 100;
+    series->histograms = arena_calloc(arena, 100, sizeof(*series->histograms));
+    for (unsigned i = 0; i < 100; i++) {
+        struct histogram *histogram = arena_calloc(arena, 1, sizeof(*histogram));
+        struct histogram_span *span = arena_calloc(arena, 1, sizeof(*span));
+        uint32_t buckets = 5 + i / 20;
+        uint64_t *counts = arena_calloc(arena, buckets, sizeof(*counts));
+        for (unsigned b = 0; b < buckets; b++)
+            counts[b] = i * (b + s);
+        *span = (struct histogram_span){.offset = -2, .length = buckets};
+        histogram->schema = (int32_t)(s % 3);
+        histogram->hint = i == 0 ? HISTOGRAM_HINT_YES : HISTOGRAM_HINT_NO;
+        histogram->zero_threshold = 0x1p-128;
+        histogram->zero_count = i / 10;
+        histogram->sum = i * 2.5;
+        histogram->sides[HISTOGRAM_POSITIVE] = (struct histogram_side){
+            .spans = span, .buckets = counts, .span_count = 1, .bucket_count = buckets};
+        histogram->count = histogram_total(histogram);
+        series->histograms[i] = (struct histogram_sample){
+            .time_ms = GOLDEN_START + 36000000 + (int64_t)i * 60000, .histogram = histogram};
+    }
+    series->exemplar_count = s;
+    series->exemplars = arena_calloc(arena, s + 1, sizeof(*series->exemplars));
+    for (unsigned i = 0; i < s; i++) {
+        struct label *label = arena_calloc(arena, 1, sizeof(*label));
+        *label = (struct label){NX_STR("trace_id"), arena_printf(arena, "%08x%08x", i * 77, s)};
+        series->exemplars[i] = (struct exemplar){
+            .labels = {label, 1}, .value = i * 0.25, .time_ms = GOLDEN_START + (int64_t)i * 1000};
+    }
+}
 
 /* All from small integers: nothing depends on a generator. */
 static void make_model(struct model *model)
@@ -40,15 +77,17 @@ static void make_model(struct model *model)
                                 : s % 4 == 2 ? (double)i / 8
                                              : 1.0 / (1 + i);
         }
+        if (s % 8 == 3)
+            add_histograms(model, series, s);
     }
 }
 
-static void test_golden_block_of_format_1(void **state)
+static void test_golden_block_of_format_2(void **state)
 {
     (void)state;
     struct model model;
     make_model(&model);
-    const char *dir = NX_TEST_GOLDEN_DIR "/block_v1";
+    const char *dir = NX_TEST_GOLDEN_DIR "/block_v2";
     struct nx_err err;
     if (getenv("NARTHEX_GOLDEN_WRITE") != NULL) {
         struct block_meta meta;
@@ -62,6 +101,9 @@ static void test_golden_block_of_format_1(void **state)
         fail_msg("%s", err.msg);
     assert_int_equal(block_meta(block)->commit_min, 11);
     assert_int_equal(block_meta(block)->commit_max, 22);
+    assert_int_equal(block_meta(block)->histogram_count, 5 * 100);
+    assert_int_equal(block_meta(block)->exemplar_count, 3 + 11 + 19 + 27 + 35);
+    assert_true(block_meta(block)->exemplar_max_ms == GOLDEN_START + 34000);
     assert_int_equal(block_scrub(block, &err), NX_OK);
     assert_block_is_model(block, &model);
     block_unref(block);
@@ -72,7 +114,7 @@ static void test_golden_block_of_format_1(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_block_of_format_1),
+        cmocka_unit_test(test_golden_block_of_format_2),
     };
     hash_secret_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,10 @@ static void make_file(struct block_meta_file *file)
                                               .series_count = 3,
                                               .sample_count = 900,
                                               .chunk_count = 4,
+                                              .histogram_count = 450,
+                                              .exemplar_count = 12,
+                                              .exemplar_min_ms = -3,
+                                              .exemplar_max_ms = 1700000000001,
                                               .commit_min = 5,
                                               .commit_max = 6,
                                               .index_bytes = 3 * FILE_SUM_BYTES + 1,
@@ -45,6 +49,10 @@ static void test_round_trip(void **state)
     assert_int_equal(out.meta.min_time_ms, -7);
     assert_int_equal(out.meta.max_time_ms, 1700000000000);
     assert_int_equal(out.meta.sample_count, 900);
+    assert_int_equal(out.meta.histogram_count, 450);
+    assert_int_equal(out.meta.exemplar_count, 12);
+    assert_int_equal(out.meta.exemplar_min_ms, -3);
+    assert_int_equal(out.meta.exemplar_max_ms, 1700000000001);
     assert_int_equal(out.meta.commit_max, 6);
     assert_memory_equal(out.index_sums, file.index_sums, 32);
     assert_int_equal(out.chunks_sums[0], 7);
@@ -85,7 +93,8 @@ static void test_impossible_values_are_refused(void **state)
     uint64_t u64;
     assert_int_equal(decode_changed(&bytes, 0, "N", 1), NX_OK);
     assert_int_equal(decode_changed(&bytes, 0, "M", 1), NX_E_CORRUPT);
-    assert_int_equal(decode_changed(&bytes, 8, &(uint32_t){2}, 4), NX_E_INVALID);
+    assert_int_equal(decode_changed(&bytes, 8, &(uint32_t){1}, 4), NX_E_INVALID);
+    assert_int_equal(decode_changed(&bytes, 8, &(uint32_t){3}, 4), NX_E_INVALID);
     assert_int_equal(decode_changed(&bytes, 12, &(uint32_t){3}, 4), NX_E_CORRUPT);
     assert_int_equal(decode_changed(&bytes, 16, "u", 1), NX_E_CORRUPT);
     assert_int_equal(decode_changed(&bytes, 42, "x", 1), NX_E_CORRUPT);
@@ -103,7 +112,15 @@ static void test_impossible_values_are_refused(void **state)
     u64 = UINT64_MAX;
     assert_int_equal(decode_changed(&bytes, 104, &u64, 8), NX_E_CORRUPT);
     assert_int_equal(decode_changed(&bytes, 112, &u64, 8), NX_E_CORRUPT);
-    assert_int_equal(decode_changed(&bytes, 120, "!", 1), NX_E_CORRUPT);
+    u64 = 901; /* histograms: more than samples */
+    assert_int_equal(decode_changed(&bytes, 120, &u64, 8), NX_E_CORRUPT);
+    u64 = 0; /* exemplars: none, but with times; many more than the series can have */
+    assert_int_equal(decode_changed(&bytes, 128, &u64, 8), NX_E_CORRUPT);
+    u64 = 3 * BLOCK_SERIES_EXEMPLARS_MAX + 1;
+    assert_int_equal(decode_changed(&bytes, 128, &u64, 8), NX_E_CORRUPT);
+    u64 = (uint64_t)INT64_MIN;
+    assert_int_equal(decode_changed(&bytes, 144, &u64, 8), NX_E_CORRUPT);
+    assert_int_equal(decode_changed(&bytes, BLOCK_META_FIXED_BYTES, "!", 1), NX_E_CORRUPT);
     block_meta_file_deinit(&file);
     nx_buf_deinit(&bytes);
 }

@@ -56,7 +56,8 @@ static void test_block_round_trip_of_random_series(void **state)
                                               .start_ms = seed % 4 == 0 ? -1000000 : 1700000000000,
                                               .step_ms = seed % 5 == 0 ? 1 : 15000,
                                               .is_shared_time = seed % 2 == 0,
-                                              .has_odd_values = true};
+                                              .has_odd_values = true,
+                                              .has_histograms = seed % 4 != 1 && seed < 10};
         print_message("seed %d\n", (int)seed);
         fixture_init(&f, seed, &options, seed % 2 == 0 ? 0 : 1);
         assert_block_is_model(f.block, &f.model);
@@ -92,6 +93,14 @@ static void test_block_meta_tells_what_was_written(void **state)
     fixture_deinit(&f);
 }
 
+/* Of a sample of the series. */
+static int64_t any_time(struct rand_state *rand, const struct model_series *series)
+{
+    size_t at = (size_t)rand_below(rand, series->count + series->histogram_count);
+    return at < series->count ? series->times_ms[at]
+                              : series->histograms[at - series->count].time_ms;
+}
+
 static void test_block_ranges_cut_exactly(void **state)
 {
     (void)state;
@@ -102,7 +111,8 @@ static void test_block_ranges_cut_exactly(void **state)
                                           .samples_max = 2500,
                                           .start_ms = 1700000000000,
                                           .step_ms = 15000,
-                                          .is_shared_time = true};
+                                          .is_shared_time = true,
+                                          .has_histograms = true};
     fixture_init(&f, 17, &options, 1);
     struct block_reader *reader = NULL;
     struct nx_err err;
@@ -110,10 +120,8 @@ static void test_block_ranges_cut_exactly(void **state)
     for (unsigned i = 0; i < 2000; i++) {
         uint32_t rank = (uint32_t)rand_below(&rand, f.model.count);
         const struct model_series *series = &f.model.series[rank];
-        int64_t a =
-            series->times_ms[rand_below(&rand, series->count)] + (int64_t)rand_below(&rand, 3) - 1;
-        int64_t b =
-            series->times_ms[rand_below(&rand, series->count)] + (int64_t)rand_below(&rand, 3) - 1;
+        int64_t a = any_time(&rand, series) + (int64_t)rand_below(&rand, 3) - 1;
+        int64_t b = any_time(&rand, series) + (int64_t)rand_below(&rand, 3) - 1;
         assert_samples(reader, rank, series, a < b ? a : b, a < b ? b : a);
     }
     assert_samples(reader, 0, &f.model.series[0], INT64_MAX, INT64_MAX);
@@ -185,7 +193,11 @@ static void test_block_times_at_the_ends_of_int64(void **state)
     struct label labels[] = {{NX_STR("__name__"), NX_STR("up")}};
     int64_t times[] = {INT64_MIN, INT64_MIN + 1, -1, 0, 1, INT64_MAX - 1, INT64_MAX};
     double values[] = {1, 2, 3, 4, 5, 6, 7};
-    struct model_series series = {{labels, 1}, BLOCK_SLOT_NONE, times, values, 7};
+    struct model_series series = {.labels = {labels, 1},
+                                  .slot = BLOCK_SLOT_NONE,
+                                  .times_ms = times,
+                                  .values = values,
+                                  .count = 7};
     struct model model = {.series = &series, .count = 1};
     struct block_meta meta;
     model_write(&model, io_real(), block_dir, TEST_ULID, 1, 0, 0, &meta);

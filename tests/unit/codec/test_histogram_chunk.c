@@ -159,8 +159,10 @@ static void test_histogram_chunk_is_cut_by_cells(void **state)
                                                        .span_count = HISTOGRAM_SPANS_MAX,
                                                        .bucket_count = HISTOGRAM_BUCKETS_MAX};
     assert_true(histogram_is_well_formed(largest));
-    samples[0] = samples[1] = largest;
-    assert_int_equal(histogram_chunk_fit(samples, 2), 1);
+    for (size_t i = 0; i < 5; i++)
+        samples[i] = largest;
+    assert_int_equal(histogram_chunk_fit(samples, 5),
+                     HISTOGRAM_CHUNK_CELLS_CUT / (2 * HISTOGRAM_BUCKETS_MAX + 2));
     assert_in_range(check(samples, 1), 1, HISTOGRAM_CHUNK_ONE_BYTES_MAX);
     largest->is_float = true;
     assert_in_range(check(samples, 1), 1, HISTOGRAM_CHUNK_ONE_BYTES_MAX);
@@ -190,8 +192,8 @@ static void test_histogram_chunk_refuses_more_than_it_may_hold(void **state)
         nx_code code;
     } cases[] = {{4096, 100, NX_OK},
                  {4096, 300, NX_E_CORRUPT},
-                 {64, 16000, NX_OK},
-                 {80, 16000, NX_E_CORRUPT}};
+                 {128, 8000, NX_OK},
+                 {160, 8000, NX_E_CORRUPT}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         nx_buf_reset(&buf);
         nx_buf_append_byte(&buf, CHUNK_CODEC_HISTOGRAM);
