@@ -216,7 +216,17 @@ static nx_code index_read_names(struct block_index *index, struct nx_err *err)
     return NX_OK;
 }
 
-/* Every rank has a group, and they ascend: a search finds all there is. */
+/* Series that have no group have exemplars alone. */
+static bool have_exemplars(const struct block_index *index, int64_t first_rank, int64_t end_rank)
+{
+    struct nx_bytes entry;
+    for (int64_t rank = first_rank; rank < end_rank; rank++)
+        if (block_index_exemplars(index, (uint32_t)rank, &entry) != NX_OK)
+            return false;
+    return true;
+}
+
+/* Groups ascend: a search finds all there is. */
 static nx_code groups_check(const struct block_index *index, uint64_t series_count,
                             struct nx_err *err)
 {
@@ -225,12 +235,16 @@ static nx_code groups_check(const struct block_index *index, uint64_t series_cou
     for (uint32_t i = 0; i < count; i++) {
         struct index_group_row row;
         block_index_group(index, i, &row);
-        if (row.first_rank < last || row.first_rank > last + 1 || row.last_rank < row.first_rank ||
-            row.min_ms > row.max_ms)
+        if (row.first_rank < last || row.last_rank < row.first_rank ||
+            row.last_rank >= series_count || row.min_ms > row.max_ms)
             return index_damaged(err, "groups are out of order");
+        if (!have_exemplars(index, last + 1, row.first_rank))
+            return index_damaged(err, "a series has no group");
         last = row.last_rank;
     }
-    return (uint64_t)last + 1 == series_count ? NX_OK : index_damaged(err, "groups end early");
+    return have_exemplars(index, last + 1, (int64_t)series_count)
+               ? NX_OK
+               : index_damaged(err, "groups end early");
 }
 
 static nx_code vectors_check(const struct block_index *index, struct nx_err *err)
@@ -276,11 +290,11 @@ static nx_code index_check(struct block_index *index, uint64_t series_count, str
     if (code == NX_OK)
         code = rows_check(&tables[INDEX_TABLE_VEC], INDEX_VECTOR_ROW_BYTES, INDEX_VECTOR_ROWS, err);
     if (code == NX_OK)
+        code = exemplars_check(index, series_count, err);
+    if (code == NX_OK)
         code = groups_check(index, series_count, err);
     if (code == NX_OK)
         code = vectors_check(index, err);
-    if (code == NX_OK)
-        code = exemplars_check(index, series_count, err);
     return code == NX_OK ? index_read_names(index, err) : code;
 }
 

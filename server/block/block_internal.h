@@ -56,7 +56,7 @@ NX_NODISCARD nx_code block_reader_chunk(struct block_reader *reader,
 /* ---- writer ---- */
 
 /* block_writer_add in parts: a series, then its samples in any number of pieces, those of a kind ascending. A series
- * without samples is not allowed. */
+ * has a sample, or else an exemplar. */
 NX_NODISCARD nx_code block_writer_begin_series(struct block_writer *writer, struct labels labels,
                                                uint32_t slot, struct nx_err *err);
 NX_NODISCARD nx_code block_writer_put_samples(struct block_writer *writer, const int64_t *times_ms,
@@ -69,6 +69,8 @@ NX_NODISCARD nx_code block_writer_put_histograms(struct block_writer *writer,
 NX_NODISCARD nx_code block_writer_put_chunk(struct block_writer *writer, const int64_t *times_ms,
                                             uint32_t count, struct nx_bytes chunk,
                                             struct nx_err *err);
+/* Of any series: without one there is no block. */
+bool block_writer_has_samples(const struct block_writer *writer);
 /* Before finish: known only when it is clear which sources gave samples. */
 void block_writer_set_commits(struct block_writer *writer, uint64_t commit_min,
                               uint64_t commit_max);

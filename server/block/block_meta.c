@@ -85,6 +85,10 @@ void block_meta_pack(const struct block_meta *meta, uint8_t out[BLOCK_META_FIXED
 
 static bool exemplars_are_possible(const struct block_meta *meta)
 {
+    /* A series has a sample, or else an exemplar. */
+    if (meta->chunk_count < meta->series_count &&
+        meta->exemplar_count < meta->series_count - meta->chunk_count)
+        return false;
     if (meta->exemplar_count == 0)
         return meta->exemplar_min_ms == 0 && meta->exemplar_max_ms == 0;
     return meta->exemplar_min_ms <= meta->exemplar_max_ms &&
@@ -121,7 +125,7 @@ nx_code block_meta_unpack(const uint8_t in[BLOCK_META_FIXED_BYTES], struct block
                    ulid_is_valid(meta.ulid) && load_u16(in + META_AT_ZERO) == 0 &&
                    meta.level <= META_LEVEL_MAX && meta.source_count <= BLOCK_SOURCES_MAX &&
                    meta.min_time_ms <= meta.max_time_ms && meta.series_count > 0 &&
-                   meta.series_count < UINT32_MAX && meta.chunk_count >= meta.series_count &&
+                   meta.series_count < UINT32_MAX && meta.chunk_count > 0 &&
                    meta.sample_count >= meta.chunk_count && meta.commit_min <= meta.commit_max &&
                    meta.index_bytes > 0 && meta.index_bytes <= META_FILE_BYTES_MAX &&
                    meta.chunks_bytes > 0 && meta.chunks_bytes <= META_FILE_BYTES_MAX &&

@@ -577,8 +577,12 @@ nx_code block_reader_overlaps(struct block_reader *reader, uint32_t rank, int64_
 {
     const struct block_meta *meta = &reader->block->file.meta;
     struct overlap_context context = {min_ms, max_ms, false};
-    /* Every series has samples: where the range holds all of the block, there is one. */
-    if (min_ms <= meta->min_time_ms && max_ms >= meta->max_time_ms) {
+    /* Every series has samples, but those that have exemplars alone: where the range holds all of the block, there is
+     * one. */
+    struct nx_bytes ignored;
+    if (min_ms <= meta->min_time_ms && max_ms >= meta->max_time_ms &&
+        (meta->exemplar_count == 0 ||
+         block_index_exemplars(reader->index, rank, &ignored) == NX_E_NOT_FOUND)) {
         *out_overlaps = true;
         return NX_OK;
     }

@@ -115,6 +115,11 @@ void block_writer_free(struct block_writer *writer)
     nx_free(writer);
 }
 
+bool block_writer_has_samples(const struct block_writer *writer)
+{
+    return writer->file.meta.chunk_count > 0;
+}
+
 void block_writer_set_commits(struct block_writer *writer, uint64_t commit_min, uint64_t commit_max)
 {
     NX_ASSERT(commit_min <= commit_max);
@@ -229,7 +234,8 @@ nx_code block_writer_begin_series(struct block_writer *writer, struct labels lab
         if (code != NX_OK)
             return code;
     }
-    NX_ASSERT(writer->has_samples || index_builder_series_count(writer->index) == 0);
+    NX_ASSERT(writer->has_samples || writer->has_exemplars ||
+              index_builder_series_count(writer->index) == 0);
     index_builder_add_series(writer->index, labels, slot);
     writer->has_samples = false;
     writer->has_exemplars = false;
@@ -410,9 +416,10 @@ nx_code block_writer_finish(struct block_writer *writer, struct block_meta *out_
     struct block_meta *meta = &writer->file.meta;
     struct nx_buf path = {0}, sums = {0};
     NX_ASSERT(!writer->is_finished);
-    NX_ASSERT(writer->has_samples || index_builder_series_count(writer->index) == 0);
+    NX_ASSERT(writer->has_samples || writer->has_exemplars ||
+              index_builder_series_count(writer->index) == 0);
     if (meta->chunk_count == 0)
-        return nx_err_set(err, NX_E_INVALID, "block %s: no series", meta->ulid);
+        return nx_err_set(err, NX_E_INVALID, "block %s: no samples", meta->ulid);
     nx_code code = write_chunk_group(writer, err);
     if (code == NX_OK)
         code = write_vector_group(writer, err);

@@ -57,7 +57,8 @@ struct merge {
     struct merge_column columns[MERGE_SOURCES_MAX][MERGE_KINDS];
     struct merge_column merged[MERGE_KINDS]; /* of a cluster */
     struct arena arena;                      /* histograms of a cluster, exemplars of a series */
-    struct nx_buf exemplars, homes;          /* struct exemplar, int64_t: of the series at hand */
+    bool is_alone;                  /* the series at hand has no samples: exemplars alone */
+    struct nx_buf exemplars, homes; /* struct exemplar, int64_t: of the series at hand */
     uint64_t duplicates;
     uint32_t failed_source; /* whose bytes were bad; UINT32_MAX: none */
     _Atomic bool *is_stopping;
@@ -131,6 +132,7 @@ static nx_code collect_chunks(struct merge *merge, const uint32_t *with, uint32_
                               struct nx_err *err)
 {
     nx_buf_reset(&merge->chunks);
+    merge->is_alone = true;
     for (uint32_t i = 0; i < with_count; i++) {
         struct merge_source *source = &merge->sources[with[i]];
         nx_buf_reset(&merge->found);
@@ -139,6 +141,7 @@ static nx_code collect_chunks(struct merge *merge, const uint32_t *with, uint32_
             merge->failed_source = with[i];
             return code;
         }
+        merge->is_alone &= merge->found.len == 0;
         const struct block_chunk *found =
             (const struct block_chunk *)(const void *)merge->found.data;
         for (size_t j = 0; j < merge->found.len / sizeof(*found); j++) {
@@ -146,8 +149,9 @@ static nx_code collect_chunks(struct merge *merge, const uint32_t *with, uint32_
             nx_buf_append(&merge->chunks, &chunk, sizeof(chunk));
         }
     }
-    qsort(merge->chunks.data, merge->chunks.len / sizeof(struct merge_chunk),
-          sizeof(struct merge_chunk), chunk_compare);
+    if (merge->chunks.len > 0)
+        qsort(merge->chunks.data, merge->chunks.len / sizeof(struct merge_chunk),
+              sizeof(struct merge_chunk), chunk_compare);
     return NX_OK;
 }
 
@@ -327,14 +331,19 @@ static nx_code merge_cluster(struct merge *merge, const struct merge_chunk *chun
 /* ---- exemplars of one series ---- */
 
 /* A sample near each exemplar, which every pass finds the same: the first of the last chunk that begins before it, or
- * of all chunks. */
-static void find_homes(struct merge *merge, const struct exemplar *exemplars, size_t count)
+ * of all chunks; for a series that has none anywhere, one at `alone_ms`. */
+static void find_homes(struct merge *merge, const struct exemplar *exemplars, size_t count,
+                       int64_t alone_ms)
 {
     const struct merge_chunk *chunks = (const struct merge_chunk *)(const void *)merge->chunks.data;
     size_t chunk_count = merge->chunks.len / sizeof(*chunks);
     size_t at = 0;
     nx_buf_reset(&merge->homes);
     for (size_t i = 0; i < count; i++) {
+        if (merge->is_alone) {
+            nx_buf_append(&merge->homes, &alone_ms, sizeof(alone_ms));
+            continue;
+        }
         while (at + 1 < chunk_count && chunks[at + 1].at.first_ms <= exemplars[i].time_ms)
             at++;
         nx_buf_append(&merge->homes, &chunks[at].at.first_ms, sizeof(int64_t));
@@ -355,13 +364,14 @@ static nx_code merge_exemplars(struct merge *merge, const uint32_t *with, uint32
             return code;
         }
     }
-    if (merge->exemplars.len == 0 || merge->chunks.len == 0)
+    if (merge->exemplars.len == 0 || (merge->chunks.len == 0 && !merge->is_alone))
         return NX_OK;
     struct exemplar *exemplars = (struct exemplar *)(void *)merge->exemplars.data;
     size_t count = exemplars_sort(exemplars, merge->exemplars.len / sizeof(*exemplars));
-    find_homes(merge, exemplars, count);
-    return merge_outputs_exemplars(
-        &merge->outputs, (const int64_t *)(const void *)merge->homes.data, exemplars, count, err);
+    find_homes(merge, exemplars, count, block_meta(merge->sources[with[0]].block)->min_time_ms);
+    return merge_outputs_exemplars(&merge->outputs,
+                                   (const int64_t *)(const void *)merge->homes.data, exemplars,
+                                   count, merge->is_alone, err);
 }
 
 static nx_code merge_series(struct merge *merge, const uint32_t *with, uint32_t with_count,

@@ -71,10 +71,11 @@ NX_NODISCARD nx_code merge_outputs_samples(struct merge_outputs *outputs, enum m
                                            const int64_t *times_ms, const void *cells, size_t count,
                                            struct nx_err *err);
 /* The exemplars of the series at hand, sorted, behind all its samples: each to the partition of a sample, whose time
- * is in `homes_ms`, ascending; those of partitions that another pass writes are passed over. */
+ * is in `homes_ms`, ascending; those of partitions that another pass writes are passed over. `is_alone`: the samples
+ * are not of this series, which has none. */
 NX_NODISCARD nx_code merge_outputs_exemplars(struct merge_outputs *outputs, const int64_t *homes_ms,
                                              const struct exemplar *exemplars, size_t count,
-                                             struct nx_err *err);
+                                             bool is_alone, struct nx_err *err);
 /* Copies the chunk as it is where it lies in one partition and is long enough; else *out_taken is false. */
 NX_NODISCARD nx_code merge_outputs_chunk(struct merge_outputs *outputs, const int64_t *times_ms,
                                          uint32_t count, struct nx_bytes chunk, bool *out_taken,

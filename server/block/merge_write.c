@@ -291,19 +291,38 @@ nx_code merge_outputs_chunk(struct merge_outputs *outputs, const int64_t *times_
     return code;
 }
 
+/* The output for exemplars near a sample of that time. *out_output NULL: not in this pass, or the samples are gone:
+ * they were deleted, and what they were examples of with them. */
+static nx_code find_home(struct merge_outputs *outputs, int64_t home_ms, bool is_alone,
+                         struct merge_output **out_output, struct nx_err *err)
+{
+    *out_output = NULL;
+    if (is_alone) {
+        nx_code code = merge_outputs_find(outputs, home_ms, out_output, err);
+        if (code == NX_OK && *out_output != NULL)
+            code = output_begin_series(outputs, *out_output, err);
+        return code;
+    }
+    for (size_t i = 0; i < outputs->open_count; i++) {
+        struct merge_output *output = &outputs->open[i];
+        if (home_ms >= output->start_ms && home_ms <= output->last_ms &&
+            output->series == outputs->series)
+            *out_output = output;
+    }
+    return NX_OK;
+}
+
 nx_code merge_outputs_exemplars(struct merge_outputs *outputs, const int64_t *homes_ms,
-                                const struct exemplar *exemplars, size_t count, struct nx_err *err)
+                                const struct exemplar *exemplars, size_t count, bool is_alone,
+                                struct nx_err *err)
 {
     nx_code code = runs_flush(outputs, err);
     while (code == NX_OK && count > 0) {
         size_t part = span_length(outputs, homes_ms, count);
-        for (size_t i = 0; code == NX_OK && i < outputs->open_count; i++) {
-            struct merge_output *output = &outputs->open[i];
-            /* No samples of the series: they were deleted, and what they were examples of with them. */
-            if (homes_ms[0] >= output->start_ms && homes_ms[0] <= output->last_ms &&
-                output->series == outputs->series)
-                code = block_writer_add_exemplars(output->writer, exemplars, part, err);
-        }
+        struct merge_output *output = NULL;
+        code = find_home(outputs, homes_ms[0], is_alone, &output, err);
+        if (code == NX_OK && output != NULL)
+            code = block_writer_add_exemplars(output->writer, exemplars, part, err);
         homes_ms += part;
         exemplars += part;
         count -= part;
@@ -317,13 +336,19 @@ nx_code merge_outputs_finish(struct merge_outputs *outputs, struct nx_err *err)
     for (size_t i = 0; code == NX_OK && i < outputs->open_count; i++) {
         struct merge_output *output = &outputs->open[i];
         struct block_meta meta;
-        block_writer_set_commits(output->writer, output->commit_min, output->commit_max);
-        code = block_writer_finish(output->writer, &meta, err);
+        bool has_samples = block_writer_has_samples(output->writer);
+        if (has_samples) {
+            block_writer_set_commits(output->writer, output->commit_min, output->commit_max);
+            code = block_writer_finish(output->writer, &meta, err);
+        }
         if (code != NX_OK)
             return code;
         block_writer_free(output->writer);
         output->writer = NULL;
-        nx_buf_append(&outputs->metas, &meta, sizeof(meta));
+        if (has_samples)
+            nx_buf_append(&outputs->metas, &meta, sizeof(meta));
+        else
+            block_list_abandon(outputs->list, output->ulid);
         struct merge_span span = {output->start_ms, output->last_ms};
         nx_buf_append(&outputs->done, &span, sizeof(span));
     }

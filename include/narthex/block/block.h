@@ -57,9 +57,9 @@ struct block_writer_options {
 NX_NODISCARD nx_code block_writer_new(struct block_writer **out_writer,
                                       const struct block_writer_options *options,
                                       struct nx_err *err);
-/* One series with all its floats, in label order (asserted), samples strictly ascending. count 0: it has histograms,
- * which must follow (asserted). slot: BLOCK_SLOT_NONE above level 0. Everything is copied or written before it
- * returns. */
+/* One series with all its floats, in label order (asserted), samples strictly ascending. count 0: it has
+ * histograms, or exemplars alone, which must follow (asserted). slot: BLOCK_SLOT_NONE above level 0. Everything is
+ * copied or written before it returns. */
 NX_NODISCARD nx_code block_writer_add(struct block_writer *writer, struct labels labels,
                                       uint32_t slot, const int64_t *times_ms, const double *values,
                                       size_t count, struct nx_err *err);
@@ -73,8 +73,8 @@ NX_NODISCARD nx_code block_writer_add_histograms(struct block_writer *writer,
 NX_NODISCARD nx_code block_writer_add_exemplars(struct block_writer *writer,
                                                 const struct exemplar *exemplars, size_t count,
                                                 struct nx_err *err);
-/* Index, block.meta, sync of the files and of the directory. Crash points: flush_encoded, flush_indexed,
- * flush_sealed. */
+/* Index, block.meta, sync of the files and of the directory. NX_E_INVALID when there is no sample: exemplars alone make
+ * no block. Crash points: flush_encoded, flush_indexed, flush_sealed. */
 NX_NODISCARD nx_code block_writer_finish(struct block_writer *writer, struct block_meta *out_meta,
                                          struct nx_err *err);
 /* Ends the writer; unless it finished, its directory is removed. NULL is fine. */

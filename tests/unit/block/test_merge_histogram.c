@@ -90,12 +90,12 @@ static bool has_exemplar(const struct nx_buf *all, const struct twin_exemplar *o
 
 /* Some new, some that were there before. */
 static void add_exemplars(struct world *world, size_t s, struct block_writer *writer,
-                          struct rand_state *rand, int64_t min_ms, int64_t max_ms)
+                          struct rand_state *rand, int64_t min_ms, int64_t max_ms, size_t at_least)
 {
     struct exemplar made[8];
     struct arena arena;
     struct nx_err err;
-    size_t count = (size_t)rand_below(rand, 8);
+    size_t count = at_least + (size_t)rand_below(rand, 8 - at_least);
     struct nx_buf *all = &world->exemplars[s];
     arena_init(&arena, 0);
     for (size_t i = 0; i < count; i++) {
@@ -185,11 +185,19 @@ static void world_flush(struct world *world, struct rand_state *rand, int64_t mi
                                                  .zstd_level = 1};
     assert_int_equal(block_writer_new(&writer, &options, &err), NX_OK);
     for (size_t s = 0; s < SERIES; s++) {
-        if (s > 0 && rand_below(rand, 4) == 0)
+        if (s == SERIES - 2 || (s > 0 && rand_below(rand, 4) == 0)) {
+            /* Exemplars alone; one series never has anything else. */
+            if (rand_below(rand, 2) == 0)
+                continue;
+            assert_int_equal(block_writer_add(writer, world->twin.series[s].labels, (uint32_t)s,
+                                              NULL, NULL, 0, &err),
+                             NX_OK);
+            add_exemplars(world, s, writer, rand, min_ms - 20000, max_ms + 20000, 1);
             continue;
+        }
         add_series(world, s, writer, rand, min_ms, max_ms,
                    1 + (size_t)rand_below(rand, samples_max));
-        add_exemplars(world, s, writer, rand, min_ms - 20000, max_ms + 20000);
+        add_exemplars(world, s, writer, rand, min_ms - 20000, max_ms + 20000, 0);
     }
     assert_int_equal(block_writer_finish(writer, &meta, &err), NX_OK);
     block_writer_free(writer);
