@@ -172,7 +172,13 @@ static void test_store_threads_see_every_acknowledged_sample_once(void **state)
                                                       : run_flusher;
         assert_int_equal(thread_start(&threads[i], "stress", run, &roles[i], &err), NX_OK);
     }
-    usleep(RUN_MS * 1000);
+    /* On a busy machine as long as it takes until all of them have had their turns. */
+    for (unsigned waited_ms = 0;
+         waited_ms < RUN_MS || atomic_load(&stress.reads) <= 5 || atomic_load(&stress.flushes) <= 3;
+         waited_ms += 10) {
+        assert_true(waited_ms < 300000);
+        usleep(10000);
+    }
     atomic_store(&stress.is_stopping, true);
     for (unsigned i = 0; i < WRITERS + READERS + 1; i++)
         thread_join(&threads[i]);
