@@ -44,6 +44,10 @@ nx_code api_new(struct api **out_api, const struct api_options *options, struct 
     if (code == NX_OK)
         code = api_status_routes(api, router, err);
     if (code == NX_OK)
+        code = api_metadata_routes(api, router, err);
+    if (code == NX_OK)
+        code = api_exemplars_routes(api, router, err);
+    if (code == NX_OK)
         code = api_health_routes(api, router, err);
     if (code == NX_OK)
         code = api_metrics_routes(api, router, err);

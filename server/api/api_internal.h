@@ -53,6 +53,10 @@ NX_NODISCARD nx_code api_labels_routes(struct api *api, struct http_router *rout
                                        struct nx_err *err);
 NX_NODISCARD nx_code api_status_routes(struct api *api, struct http_router *router,
                                        struct nx_err *err);
+NX_NODISCARD nx_code api_metadata_routes(struct api *api, struct http_router *router,
+                                         struct nx_err *err);
+NX_NODISCARD nx_code api_exemplars_routes(struct api *api, struct http_router *router,
+                                          struct nx_err *err);
 NX_NODISCARD nx_code api_health_routes(struct api *api, struct http_router *router,
                                        struct nx_err *err);
 NX_NODISCARD nx_code api_metrics_routes(struct api *api, struct http_router *router,

@@ -183,8 +183,45 @@ static nx_code validate_series(struct ingest *ingest, struct ingest_worker *work
     enum ingest_refusal refusal =
         code == NX_E_LIMIT ? INGEST_REFUSED_LABEL_LIMIT : INGEST_REFUSED_LABELS;
     series->refusal = (uint8_t)(1 + refusal);
-    ingest_report_refusal(request, refusal, series->sample_count,
+    ingest_report_refusal(request, refusal, series->sample_count + series->histogram_count,
                           (struct labels){.items = items, .count = count}, reason.msg);
+    return NX_OK;
+}
+
+static bool has_work(const struct batch_series *series)
+{
+    return series->sample_count + series->histogram_count + series->exemplar_count > 0;
+}
+
+/* Checks histograms and exemplars of one series; those refused are reported and taken out. */
+static nx_code validate_sides(struct write_batch *batch, struct batch_series *series,
+                              struct ingest_request *request)
+{
+    struct histogram_sample *histograms = write_batch_histograms(batch) + series->histogram_first;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < series->histogram_count; i++) {
+        struct nx_err reason;
+        struct histogram *histogram = (struct histogram *)(uintptr_t)histograms[i].histogram;
+        nx_code code = histogram_reduce(histogram, &batch->arena, &reason);
+        if (code == NX_E_LIMIT)
+            return code;
+        if (code == NX_OK)
+            code = histogram_check(histogram, &reason);
+        if (code == NX_OK)
+            histograms[kept++] = histograms[i];
+        else
+            ingest_report_refusal(request, INGEST_REFUSED_HISTOGRAM, 1, series->labels, reason.msg);
+    }
+    series->histogram_count = kept;
+    struct exemplar *exemplars = write_batch_exemplars(batch) + series->exemplar_first;
+    kept = 0;
+    for (uint32_t i = 0; i < series->exemplar_count; i++) {
+        struct nx_err ignored;
+        if (exemplar_check(&exemplars[i], &ignored) == NX_OK)
+            exemplars[kept++] = exemplars[i];
+    }
+    request->outcome.refused_exemplars += series->exemplar_count - kept;
+    series->exemplar_count = kept;
     return NX_OK;
 }
 
@@ -199,20 +236,15 @@ static nx_code validate(struct ingest *ingest, struct ingest_worker *worker,
     struct write_batch *batch = &worker->batch;
     for (size_t i = 0; i < batch->series_count; i++) {
         struct batch_series *series = &batch->series[i];
-        if (series->histogram_count > 0)
-            ingest_report_refusal(request, INGEST_REFUSED_HISTOGRAM, series->histogram_count,
-                                  series->labels,
-                                  "native histograms are not stored by this version");
-        if (series->exemplar_count > 0)
-            ingest_report_refusal(request, INGEST_REFUSED_EXEMPLAR, series->exemplar_count,
-                                  series->labels, "exemplars are not stored by this version");
-        if (is_known(batch, i) || series->sample_count == 0)
+        if (is_known(batch, i) || !has_work(series))
             continue;
         nx_code code = validate_series(ingest, worker, series, request);
         if (code == NX_E_UNSUPPORTED) /* odd label bytes: only protobuf-c can tell what they mean */
             return code;
+        if (code == NX_OK && series->refusal == 0)
+            code = validate_sides(batch, series, request);
         if (code != NX_OK)
-            return nx_err_set(err, code, "the labels of the request need too much memory");
+            return nx_err_set(err, code, "the request needs too much memory");
     }
     return NX_OK;
 }
@@ -227,7 +259,13 @@ static void push_write(struct ingest_worker *worker, size_t at, size_t series_in
         .ref = {.slot = HEAD_SLOT_NONE},
         .samples = batch->samples + series->sample_first,
         .sample_count = series->sample_count,
+        .histogram_count = series->histogram_count,
+        .exemplar_count = series->exemplar_count,
     };
+    if (series->histogram_count > 0)
+        write->histograms = write_batch_histograms(batch) + series->histogram_first;
+    if (series->exemplar_count > 0)
+        write->exemplars = write_batch_exemplars(batch) + series->exemplar_first;
     if (is_known(batch, series_index))
         write->ref = batch->refs[series_index];
     else
@@ -243,8 +281,9 @@ static void collect_writes(struct ingest_worker *worker, size_t count,
         const struct head_write *write = &worker->writes[w];
         size_t i = worker->write_series[w];
         request->outcome.accepted += write->refused[APPEND_OK];
+        request->outcome.refused_exemplars += write->exemplars_refused;
         batch->refs[i] = write->ref;
-        if (NX_LIKELY(write->refused[APPEND_OK] == write->sample_count))
+        if (NX_LIKELY(write->refused[APPEND_OK] == write->sample_count + write->histogram_count))
             continue;
         if (write->refused[APPEND_STALE_REF] > 0) {
             batch->refs[i].slot = HEAD_SLOT_NONE;
@@ -312,7 +351,7 @@ static nx_code write_samples(struct ingest *ingest, struct ingest_worker *worker
     size_t count = 0;
     bool has_misses = false;
     for (size_t i = 0; i < batch->series_count; i++) {
-        if (batch->series[i].refusal != 0 || batch->series[i].sample_count == 0)
+        if (batch->series[i].refusal != 0 || !has_work(&batch->series[i]))
             continue;
         has_misses |= !is_known(batch, i);
         push_write(worker, count++, i);
@@ -329,6 +368,17 @@ static nx_code write_samples(struct ingest *ingest, struct ingest_worker *worker
     if (code == NX_OK && batch->has_regions && (has_misses || has_stale))
         remember_refs(ingest, batch);
     return code;
+}
+
+/* Senders repeat what they know of every family each minute: what is refused is counted, and told again. */
+static void write_metadata(struct ingest *ingest, const struct write_batch *batch)
+{
+    const struct metric_metadata *items =
+        (const struct metric_metadata *)(const void *)batch->metadata.data;
+    size_t count = batch->metadata.len / sizeof(*items);
+    size_t refused = store_write_metadata(ingest->store, items, count);
+    metrics_add_at(METRIC_INGEST_METADATA, 0, count - refused);
+    metrics_add_at(METRIC_INGEST_METADATA, 1, refused);
 }
 
 /* ---- the outcome ---- */
@@ -406,7 +456,8 @@ static nx_code run_stages(struct ingest *ingest, struct ingest_worker *worker, s
     *out_stage = FAILED_WRITE;
     code = write_samples(ingest, worker, request, err);
     stage_done(ingest, STAGE_WRITE, &begun_ns);
-    metrics_add(METRIC_INGEST_METADATA, worker->batch.metadata_count);
+    if (code == NX_OK)
+        write_metadata(ingest, &worker->batch);
     return code;
 }
 

@@ -44,7 +44,14 @@ void ingest_report_write(struct ingest_request *request, const struct head_write
 {
     char reason[128];
     int64_t time_ms = write->refused_first.time_ms;
-    if (write->refused[APPEND_CONFLICT] > 0) {
+    if (write->refused[APPEND_CONFLICT] > 0 && write->has_histogram_conflict) {
+        snprintf(reason, sizeof(reason),
+                 "duplicate sample for timestamp %" PRId64
+                 ": another sample is there, and one of them is a native histogram",
+                 time_ms);
+        ingest_report_refusal(request, INGEST_REFUSED_DUPLICATE, write->refused[APPEND_CONFLICT],
+                              labels, reason);
+    } else if (write->refused[APPEND_CONFLICT] > 0) {
         char existing[FLOAT_TEXT_MAX], value[FLOAT_TEXT_MAX];
         int existing_len = (int)float_text_json(existing, write->conflict_value);
         int value_len = (int)float_text_json(value, write->refused_first.value);
@@ -78,6 +85,7 @@ void ingest_report_finish(struct ingest_request *request)
     if (outcome->code != NX_OK)
         return;
     uint64_t refused = 0;
+    metrics_add(METRIC_INGEST_REFUSED_EXEMPLARS, outcome->refused_exemplars);
     for (unsigned i = 0; i < INGEST_REFUSED_COUNT; i++) {
         if (outcome->refused[i] > 0)
             metrics_add_at(METRIC_INGEST_REFUSED, i, outcome->refused[i]);

@@ -21,6 +21,9 @@ void write_batch_deinit(struct write_batch *batch)
     nx_free(batch->keys);
     nx_free(batch->refs);
     nx_free(batch->samples);
+    nx_buf_deinit(&batch->histograms);
+    nx_buf_deinit(&batch->exemplars);
+    nx_buf_deinit(&batch->metadata);
     memset(batch, 0, sizeof(*batch));
 }
 
@@ -29,7 +32,9 @@ void write_batch_reset(struct write_batch *batch)
     arena_reset(&batch->arena);
     batch->series_count = 0;
     batch->sample_count = 0;
-    batch->metadata_count = 0;
+    nx_buf_reset(&batch->histograms);
+    nx_buf_reset(&batch->exemplars);
+    nx_buf_reset(&batch->metadata);
     batch->has_regions = false;
 }
 
@@ -49,6 +54,10 @@ void write_batch_trim(struct write_batch *batch)
         batch->samples = NULL;
         batch->sample_cap = 0;
     }
+    struct nx_buf *rare[] = {&batch->histograms, &batch->exemplars, &batch->metadata};
+    for (size_t i = 0; i < sizeof(rare) / sizeof(rare[0]); i++)
+        if (rare[i]->cap > WRITE_BATCH_RARE_BYTES_KEPT)
+            nx_buf_deinit(rare[i]);
 }
 
 struct batch_series *write_batch_push_series(struct write_batch *batch)

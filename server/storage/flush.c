@@ -56,10 +56,15 @@ static nx_code add_series(struct flush *flush, struct block_writer *writer, stru
             return got == 0 ? NX_OK : err->code;
         nx_code code = block_writer_add(writer, series.labels, series.slot, series.times_ms,
                                         series.values, series.count, err);
+        if (code == NX_OK && series.histogram_count > 0)
+            code =
+                block_writer_add_histograms(writer, series.histograms, series.histogram_count, err);
+        if (code == NX_OK && series.exemplar_count > 0)
+            code = block_writer_add_exemplars(writer, series.exemplars, series.exemplar_count, err);
         if (code != NX_OK)
             return code;
         flush->series++;
-        flush->samples += series.count;
+        flush->samples += series.count + series.histogram_count;
     }
 }
 
@@ -107,6 +112,15 @@ static nx_code flush_publish(struct flush *flush, struct nx_err *err)
     return NX_OK;
 }
 
+/* Metadata of the journal goes to the catalog before its segments do. */
+static nx_code flush_metadata(const struct flush *flush, struct nx_err *err)
+{
+    const struct flush_parts *parts = flush->parts;
+    if (parts->metadata == NULL)
+        return NX_OK;
+    return metadata_table_save(parts->metadata, block_list_catalog(parts->blocks), err);
+}
+
 /* A segment that is not recycled now is recycled with the next flush: the block is published all the same. */
 static void flush_recycle(struct flush *flush)
 {
@@ -145,6 +159,8 @@ nx_code flush_run(const struct flush_parts *parts, struct flush_result *out_resu
     if (code != NX_OK)
         return code;
     code = flush_encode(&flush, err);
+    if (code == NX_OK && flush.series > 0)
+        code = flush_metadata(&flush, err);
     if (code == NX_OK && flush.series > 0)
         code = flush_publish(&flush, err);
     if (code != NX_OK || flush.series == 0) {

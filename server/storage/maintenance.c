@@ -42,6 +42,7 @@ static nx_code flush_locked(struct store *store, struct flush_result *out, struc
         .committer = store->committer,
         .blocks = store->blocks,
         .views = &store->views,
+        .metadata = store->metadata,
         .flushed_commit = &store->flushed_commit,
         .is_stopping = &store->is_stopping,
     };

@@ -46,7 +46,10 @@ struct querier_set {
     size_t *equal; /* inputs that hold the series at hand */
     size_t equal_count;
     struct columns gathered, piece, merged; /* reused from series to series */
-    struct head_view view;                  /* keeps in the head what the snapshot's blocks lack */
+    /* struct histogram_sample; what they point to is in the arena, which begins anew with each series */
+    struct nx_buf gathered_histograms, piece_histograms, merged_histograms;
+    struct arena histogram_arena;
+    struct head_view view; /* keeps in the head what the snapshot's blocks lack */
     struct nx_buf label_items,
         label_text; /* labels of the series at hand: reading samples moves a reader on */
     struct labels labels;
@@ -120,6 +123,70 @@ static void gather(struct querier_set *set, const struct columns *later)
     set->merged = swap;
 }
 
+/* ---- histograms ---- */
+
+static size_t histogram_count(const struct nx_buf *histograms)
+{
+    return histograms->len / sizeof(struct histogram_sample);
+}
+
+static const struct histogram_sample *histogram_items(const struct nx_buf *histograms)
+{
+    return (const struct histogram_sample *)(const void *)histograms->data;
+}
+
+/* `piece_histograms` into `gathered_histograms`; of equal times the gathered one stays. */
+static void gather_histograms(struct querier_set *set)
+{
+    size_t a = 0, a_count = histogram_count(&set->gathered_histograms);
+    size_t b = 0, b_count = histogram_count(&set->piece_histograms);
+    const struct histogram_sample *old = histogram_items(&set->gathered_histograms);
+    const struct histogram_sample *young = histogram_items(&set->piece_histograms);
+    nx_buf_reset(&set->merged_histograms);
+    while (a < a_count || b < b_count) {
+        bool is_old = b == b_count || (a < a_count && old[a].time_ms <= young[b].time_ms);
+        if (is_old && b < b_count && old[a].time_ms == young[b].time_ms)
+            b++;
+        nx_buf_append(&set->merged_histograms, is_old ? &old[a++] : &young[b++], sizeof(*old));
+    }
+    struct nx_buf swap = set->gathered_histograms;
+    set->gathered_histograms = set->merged_histograms;
+    set->merged_histograms = swap;
+}
+
+/* A float and a histogram of one time: what was gathered before stays. */
+static void drop_taken(struct querier_set *set)
+{
+    const struct histogram_sample *old = histogram_items(&set->gathered_histograms);
+    size_t old_count = histogram_count(&set->gathered_histograms);
+    int64_t *times = (int64_t *)(void *)set->piece.times_ms.data;
+    double *values = (double *)(void *)set->piece.values.data;
+    size_t count = column_count(&set->piece), kept = 0;
+    for (size_t i = 0, at = 0; i < count; i++) {
+        while (at < old_count && old[at].time_ms < times[i])
+            at++;
+        if (at < old_count && old[at].time_ms == times[i])
+            continue;
+        times[kept] = times[i];
+        values[kept++] = values[i];
+    }
+    set->piece.times_ms.len = kept * sizeof(*times);
+    set->piece.values.len = kept * sizeof(*values);
+
+    struct histogram_sample *young = (struct histogram_sample *)(void *)set->piece_histograms.data;
+    const int64_t *old_times = column_times(&set->gathered);
+    size_t old_floats = column_count(&set->gathered);
+    count = histogram_count(&set->piece_histograms);
+    kept = 0;
+    for (size_t i = 0, at = 0; i < count; i++) {
+        while (at < old_floats && old_times[at] < young[i].time_ms)
+            at++;
+        if (at == old_floats || old_times[at] != young[i].time_ms)
+            young[kept++] = young[i];
+    }
+    set->piece_histograms.len = kept * sizeof(*young);
+}
+
 static bool is_damage(nx_code code)
 {
     return code == NX_E_CORRUPT || code == NX_E_IO;
@@ -156,7 +223,9 @@ static nx_code check_memory(const struct querier_set *set, struct nx_err *err)
         return NX_OK;
     size_t used = arena_usage(arena) + set->gathered.times_ms.cap + set->gathered.values.cap +
                   set->piece.times_ms.cap + set->piece.values.cap + set->merged.times_ms.cap +
-                  set->merged.values.cap;
+                  set->merged.values.cap + arena_usage(&set->histogram_arena) +
+                  set->gathered_histograms.cap + set->piece_histograms.cap +
+                  set->merged_histograms.cap;
     if (used <= arena->budget_bytes)
         return NX_OK;
     return nx_err_set(err, NX_E_LIMIT,
@@ -213,37 +282,58 @@ static nx_code advance_equal(struct querier_set *set, struct nx_err *err)
     return NX_OK;
 }
 
-/* Reads the series at hand from one input into set->piece. A damaged group leaves it empty, with a warning. */
+static nx_code read_head(struct querier_set *set, const struct head_series *series,
+                         struct nx_err *err)
+{
+    struct head *head = set->querier->head;
+    nx_code code = head_read(head, series->ref, set->min_ms, set->max_ms, &set->piece.times_ms,
+                             &set->piece.values, err);
+    if (code == NX_OK && series->has_side)
+        code = head_read_histograms(head, series->ref, set->min_ms, set->max_ms,
+                                    &set->histogram_arena, &set->piece_histograms, err);
+    if (code == NX_OK &&
+        head_view_is_expired(&set->view)) /* asked after the read: it may lack something */
+        return nx_err_set(err, NX_E_TIMEOUT,
+                          "the query ran on while what it reads was moved to disk");
+    return code;
+}
+
+/* Reads the series at hand from one input into the pieces. A damaged group leaves them empty, with a warning. */
 static nx_code read_piece(struct querier_set *set, const struct input *input, struct nx_err *err)
 {
     columns_reset(&set->piece);
-    if (input->block == NULL) {
-        nx_code code = head_read(set->querier->head, input->series[input->next].ref, set->min_ms,
-                                 set->max_ms, &set->piece.times_ms, &set->piece.values, err);
-        if (code == NX_OK &&
-            head_view_is_expired(&set->view)) /* asked after the read: it may lack something */
-            return nx_err_set(err, NX_E_TIMEOUT,
-                              "the query ran on while what it reads was moved to disk");
-        return code;
-    }
-    nx_code code = block_reader_samples(input->reader, input->ranks[input->next], set->min_ms,
-                                        set->max_ms, &set->piece.times_ms, &set->piece.values, err);
+    nx_buf_reset(&set->piece_histograms);
+    if (input->block == NULL)
+        return read_head(set, &input->series[input->next], err);
+    uint32_t rank = input->ranks[input->next];
+    nx_code code = block_reader_samples(input->reader, rank, set->min_ms, set->max_ms,
+                                        &set->piece.times_ms, &set->piece.values, err);
+    if (code == NX_OK && block_meta(input->block)->histogram_count > 0)
+        code = block_reader_histograms(input->reader, rank, set->min_ms, set->max_ms,
+                                       &set->histogram_arena, &set->piece_histograms, err);
     if (!is_damage(code))
         return code;
     querier_warn(set->warnings, set->hints.arena,
                  "block %s: a damaged group of chunks is left out: %s",
                  block_meta(input->block)->ulid, err->msg);
     columns_reset(&set->piece);
+    nx_buf_reset(&set->piece_histograms);
     return NX_OK;
 }
 
 static nx_code gather_equal(struct querier_set *set, struct nx_err *err)
 {
     columns_reset(&set->gathered);
+    nx_buf_reset(&set->gathered_histograms);
+    arena_reset(&set->histogram_arena);
     for (size_t i = 0; i < set->equal_count; i++) {
         nx_code code = read_piece(set, &set->inputs[set->equal[i]], err);
         if (code != NX_OK)
             return code;
+        if (set->gathered_histograms.len + set->piece_histograms.len > 0) {
+            drop_taken(set);
+            gather_histograms(set);
+        }
         gather(set, &set->piece);
     }
     return check_memory(set, err);
@@ -259,7 +349,7 @@ static nx_code any_overlaps(struct querier_set *set, bool *out_overlaps, struct 
             nx_code code = read_piece(set, input, err);
             if (code != NX_OK)
                 return code;
-            *out_overlaps = column_count(&set->piece) > 0;
+            *out_overlaps = column_count(&set->piece) + histogram_count(&set->piece_histograms) > 0;
             continue;
         }
         nx_code code = block_reader_overlaps(input->reader, input->ranks[input->next], set->min_ms,
@@ -294,10 +384,13 @@ static int querier_set_next(struct series_set *base, struct series_columns *out,
             if (any_overlaps(set, &has_samples, err) != NX_OK)
                 return -1;
             columns_reset(&set->gathered);
+            nx_buf_reset(&set->gathered_histograms);
+            arena_reset(&set->histogram_arena);
         } else {
             if (gather_equal(set, err) != NX_OK)
                 return -1;
-            has_samples = column_count(&set->gathered) > 0;
+            has_samples =
+                column_count(&set->gathered) + histogram_count(&set->gathered_histograms) > 0;
         }
         if (!has_samples)
             continue;
@@ -306,10 +399,13 @@ static int querier_set_next(struct series_set *base, struct series_columns *out,
             return 0;
         }
         set->emitted++;
-        *out = (struct series_columns){.labels = set->labels,
-                                       .times_ms = column_times(&set->gathered),
-                                       .values = column_values(&set->gathered),
-                                       .count = column_count(&set->gathered)};
+        *out =
+            (struct series_columns){.labels = set->labels,
+                                    .times_ms = column_times(&set->gathered),
+                                    .values = column_values(&set->gathered),
+                                    .count = column_count(&set->gathered),
+                                    .histograms = histogram_items(&set->gathered_histograms),
+                                    .histogram_count = histogram_count(&set->gathered_histograms)};
         return 1;
     }
 }
@@ -326,6 +422,10 @@ static void querier_set_free(struct series_set *base)
     columns_deinit(&set->gathered);
     columns_deinit(&set->piece);
     columns_deinit(&set->merged);
+    nx_buf_deinit(&set->gathered_histograms);
+    nx_buf_deinit(&set->piece_histograms);
+    nx_buf_deinit(&set->merged_histograms);
+    arena_deinit(&set->histogram_arena);
     nx_free(set->inputs);
     nx_free(set->equal);
     nx_free(set);
@@ -374,6 +474,7 @@ nx_code querier_select(struct series_source *source, const struct matcher *match
     set->warnings = warnings;
     set->min_ms = min_ms;
     set->max_ms = max_ms;
+    arena_init(&set->histogram_arena, hints->arena->budget_bytes);
     head_view_begin(querier->views, &set->view);
 
     nx_code code = head_select(querier->head, matchers, matcher_count, min_ms, max_ms, hints->arena,

@@ -10,6 +10,7 @@
  * missing, and told.
  */
 #include "narthex/base/assert.h"
+#include "narthex/base/log.h"
 #include "narthex/base/mem.h"
 #include "narthex/base/metrics.h"
 
@@ -183,6 +184,42 @@ static void tell(struct store_open_result *result, const char *damage)
     result->damage[length] = '\0';
 }
 
+/* What is of no series is the store's, the rest is the head's. */
+static nx_code visit_blob(void *context, enum journal_blob_kind kind, uint32_t slot,
+                          int64_t time_ms, struct nx_bytes payload, struct nx_err *err)
+{
+    struct store *store = context;
+    if (kind != JOURNAL_BLOB_METADATA)
+        return head_journal_visitor.blob(store->head, kind, slot, time_ms, payload, err);
+    struct byte_reader reader = byte_reader_of(payload);
+    struct metric_metadata metadata;
+    if (metadata_get(&reader, &metadata))
+        metadata_table_put(store->metadata, &metadata);
+    return NX_OK;
+}
+
+static nx_code visit_define(void *context, uint32_t slot, struct labels labels, struct nx_err *err)
+{
+    struct store *store = context;
+    return head_journal_visitor.define(store->head, slot, labels, err);
+}
+
+static nx_code visit_samples(void *context, const uint32_t *slots, const int64_t *times_ms,
+                             const uint64_t *value_bits, size_t count, struct nx_err *err)
+{
+    struct store *store = context;
+    return head_journal_visitor.samples(store->head, slots, times_ms, value_bits, count, err);
+}
+
+static nx_code load_metadata(struct store *store, struct nx_err *err)
+{
+    nx_code code = metadata_table_load(store->metadata, block_list_catalog(store->blocks), err);
+    if (code != NX_E_CORRUPT)
+        return code;
+    log_warn("store", "metadata of some metrics is lost", LOG_STR("reason", err->msg));
+    return NX_OK;
+}
+
 static nx_code replay_journal(struct store *store, struct store_open_result *result,
                               struct nx_err *err)
 {
@@ -202,8 +239,12 @@ static nx_code replay_journal(struct store *store, struct store_open_result *res
     code = journal_open(&store->journal, &options, err);
     if (code != NX_OK)
         return code;
-    struct journal_visitor visitor = head_journal_visitor;
-    visitor.context = store->head;
+    struct journal_visitor visitor = {
+        .context = store,
+        .define = visit_define,
+        .samples = visit_samples,
+        .blob = visit_blob,
+    };
     struct journal_replay_result replayed;
     code = journal_replay(store->journal, store->flushed_commit, &visitor, &replayed, err);
     if (code != NX_OK)
@@ -252,6 +293,9 @@ static nx_code open_stages(struct store *store, struct store_open_result *result
         return code;
     uint64_t loaded_ns = clock_mono_ns(clock_real());
     store->flushed_commit = flushed_commit(store);
+    code = load_metadata(store, err);
+    if (code != NX_OK)
+        return code;
     code = replay_journal(store, result, err);
     if (code != NX_OK)
         return code;
@@ -278,6 +322,7 @@ static nx_code close_parts(struct store *store, nx_code code, struct nx_err *err
     }
     block_list_close(store->blocks);
     head_free(store->head);
+    metadata_table_free(store->metadata);
     if (store->lock_fd >= 0)
         nx_ignore(store->options.io->close(store->options.io, store->lock_fd, &closing));
     if (store->lock_dir_fd >= 0)
@@ -305,6 +350,7 @@ nx_code store_open(struct store **out_store, const struct store_options *options
     mutex_init(&store->tick_lock, LOCK_RANK_STORE);
     cond_init(&store->tick);
     head_views_init(&store->views);
+    store->metadata = metadata_table_new();
     nx_code code = open_stages(store, &result, err);
     if (code != NX_OK) {
         atomic_store(&store->is_stopping, true);
@@ -333,6 +379,21 @@ nx_code store_close(struct store *store, struct nx_err *err)
 struct series_source *store_source(struct store *store)
 {
     return querier_source(store->querier);
+}
+
+nx_code store_exemplars(struct store *store, const struct matcher *matchers, size_t matcher_count,
+                        int64_t min_ms, int64_t max_ms, struct arena *arena,
+                        struct exemplar_series **out, size_t *out_count,
+                        struct series_warnings *warnings, struct nx_err *err)
+{
+    return querier_exemplars(store->querier, matchers, matcher_count, min_ms, max_ms, arena, out,
+                             out_count, warnings, err);
+}
+
+nx_code store_metadata(struct store *store, struct nx_str family, size_t limit, struct arena *arena,
+                       struct metric_metadata **out, size_t *out_count, struct nx_err *err)
+{
+    return metadata_table_list(store->metadata, family, limit, arena, out, out_count, err);
 }
 
 void store_stats(struct store *store, struct store_stats *out)

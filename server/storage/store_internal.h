@@ -6,6 +6,7 @@
 #include "narthex/storage/committer.h"
 #include "narthex/storage/flush.h"
 #include "narthex/storage/head_view.h"
+#include "narthex/storage/metadata_table.h"
 #include "narthex/storage/querier.h"
 #include "narthex/storage/store.h"
 
@@ -27,6 +28,7 @@ struct store {
     struct block_list *blocks;    /* [I] */
     struct committer *committer;  /* [I] until close */
     struct querier *querier;      /* [I] */
+    struct metadata_table *metadata; /* [I] */
     struct head_views views;
 
     _Atomic bool is_stopping; /* [A] */

@@ -16,7 +16,7 @@ nx_code store_write(struct store *store, struct head_write *writes, size_t count
         return nx_err_set(err, NX_E_CANCELLED, "the store is closing");
     uint64_t samples = 0;
     for (size_t i = 0; i < count; i++)
-        samples += writes[i].sample_count;
+        samples += writes[i].sample_count + writes[i].histogram_count;
     nx_code code = committer_check(store->committer, samples, err);
     if (code != NX_OK)
         return code;
@@ -25,6 +25,23 @@ nx_code store_write(struct store *store, struct head_write *writes, size_t count
     int64_t min_ms = retention_ms > 0 ? now_ms - retention_ms : INT64_MIN;
     head_append(store->head, writes, count, min_ms, now_ms + store->options.future_tolerance_ms);
     return NX_OK;
+}
+
+size_t store_write_metadata(struct store *store, const struct metric_metadata *items, size_t count)
+{
+    size_t refused = 0;
+    struct nx_buf payload = {0};
+    for (size_t i = 0; i < count; i++) {
+        enum metadata_result result = metadata_table_put(store->metadata, &items[i]);
+        refused += result == METADATA_REFUSED;
+        if (result != METADATA_CHANGED)
+            continue;
+        nx_buf_reset(&payload);
+        metadata_put(&items[i], &payload);
+        head_push_blob(store->head, JOURNAL_BLOB_METADATA, nx_buf_bytes(&payload));
+    }
+    nx_buf_deinit(&payload);
+    return refused;
 }
 
 void store_wait(struct store *store, store_done_fn done, void *context)

@@ -95,22 +95,6 @@ def test_samples_beyond_the_retention_are_refused(server):
     assert answer.status == 400 and b"too old" in answer.body
 
 
-def test_native_histograms_and_exemplars_are_refused_with_their_reason(server):
-    histogram = rw.field_bytes(4, b"\x08\x01\x19" + struct.pack("<d", 2.0) + b"\x78" + rw.varint(NOW_MS))
-    exemplar = rw.field_bytes(3, rw.field_bytes(1, rw.label("trace_id", "1")) + b"\x11" + struct.pack("<d", 1.0))
-    answer = server.write(rw.body(rw.series({"__name__": "h"}, [], extra=histogram)))
-    assert answer.status == 400 and b"native histograms" in answer.body
-    answer = server.write(rw.body(rw.series({"__name__": "e"}, [(NOW_MS, 1.0)], extra=exemplar)))
-    assert answer.status == 400 and b"exemplars" in answer.body
-    assert server.samples("e", NOW_MS - 1000, NOW_MS) != {}
-
-
-def test_metadata_is_counted_and_acknowledged(server):
-    metadata = rw.field_bytes(3, b"\x08\x01" + rw.field_bytes(2, b"up") + rw.field_bytes(4, b"help text"))
-    assert server.write(rw.body(extra=metadata)).status == 204
-    assert server.metric("narthex_ingest_metadata_total") == 1
-
-
 def test_empty_requests_and_series_without_samples_are_acknowledged(server):
     assert server.write(rw.snappy(b"")).status == 204
     assert server.write(rw.body(rw.series(up(), []))).status == 204

@@ -54,3 +54,31 @@ def snappy(raw):
 
 def body(*all_series, extra=b""):
     return snappy(write_request(*all_series, extra=extra))
+
+
+def signed(value):
+    return varint(value << 1 ^ value >> 63)
+
+
+def double(number, value):
+    return varint(number << 3 | 1) + struct.pack("<d", value)
+
+
+def histogram(time_ms, count, total, deltas, schema=3, offset=0, hint=0):
+    """An integer one with one span of positive buckets; `deltas` as on the wire."""
+    span = b"\x08" + signed(offset) + b"\x10" + varint(len(deltas))
+    out = b"\x08" + varint(count) + double(3, total) + b"\x20" + signed(schema)
+    out += double(5, 2.0 ** -128) + b"\x30\x00"
+    out += field_bytes(11, span) + field_bytes(12, b"".join(signed(d) for d in deltas))
+    return field_bytes(4, out + b"\x70" + varint(hint) + b"\x78" + varint(time_ms))
+
+
+def exemplar(time_ms, value, **labels):
+    out = b"".join(field_bytes(1, label(n, v)) for n, v in sorted(labels.items()))
+    return field_bytes(3, out + double(2, value) + b"\x18" + varint(time_ms))
+
+
+def metadata(family, kind, text="", unit=""):
+    """`kind` is the number of the wire: 1 counter, 2 gauge, 3 histogram, ..."""
+    return field_bytes(3, b"\x08" + varint(kind) + field_bytes(2, as_bytes(family)) + field_bytes(4, as_bytes(text)) +
+                       field_bytes(5, as_bytes(unit)))

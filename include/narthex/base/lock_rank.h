@@ -13,6 +13,7 @@ enum lock_rank {
     LOCK_RANK_BLOCK_INDEX =
         45,                   /* block/block_read: one block's index being verified; I/O under it */
     LOCK_RANK_CATALOG = 50,   /* block/catalog: the one LMDB writer */
+    LOCK_RANK_METADATA = 55,  /* storage/metadata_table */
     LOCK_RANK_RAW_CACHE = 60, /* ingest/raw_cache */
     LOCK_RANK_HEAD_SHARD = 70, /* head: one shard's series and chunks */
     LOCK_RANK_HEAD_INDEX = 80, /* head/head_index: pairs and postings */

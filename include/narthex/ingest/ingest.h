@@ -42,7 +42,6 @@ enum ingest_refusal {
     INGEST_REFUSED_FUTURE,
     INGEST_REFUSED_TOO_OLD,
     INGEST_REFUSED_HISTOGRAM,
-    INGEST_REFUSED_EXEMPLAR,
     INGEST_REFUSED_SERIES_LIMIT,
     INGEST_REFUSED_LABEL_LIMIT,
     INGEST_REFUSED_SAMPLES_LIMIT,
@@ -61,6 +60,7 @@ struct ingest_outcome {
     nx_code code;
     uint64_t accepted;
     uint64_t refused[INGEST_REFUSED_COUNT];
+    uint64_t refused_exemplars; /* counted, and no reason for another code: as Prometheus does */
     char message[INGEST_MESSAGE_BYTES]; /* one or more lines without a final newline */
 };
 

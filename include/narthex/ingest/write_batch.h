@@ -6,10 +6,14 @@
 #pragma once
 
 #include "narthex/base/arena.h"
+#include "narthex/base/buf.h"
 #include "narthex/base/hash.h"
 #include "narthex/base/str.h"
 #include "narthex/head/head.h"
+#include "narthex/model/exemplar.h"
+#include "narthex/model/histogram.h"
 #include "narthex/model/labels.h"
+#include "narthex/model/metadata.h"
 #include "narthex/model/sample.h"
 
 #include <stdint.h>
@@ -17,6 +21,8 @@
 /* Series and samples whose arrays a worker keeps from one request to the next; senders rarely put more into one. */
 #define WRITE_BATCH_SERIES_KEPT  32768u
 #define WRITE_BATCH_SAMPLES_KEPT 131072u
+/* Of histograms, exemplars and metadata each. */
+#define WRITE_BATCH_RARE_BYTES_KEPT ((size_t)1 << 20)
 
 /* One series as decoded. */
 struct batch_series {
@@ -24,7 +30,9 @@ struct batch_series {
     struct labels labels;   /* filled on a miss (canonical, checked) or by protobuf-c */
     uint32_t sample_first;
     uint32_t sample_count;
+    uint32_t histogram_first;
     uint32_t histogram_count;
+    uint32_t exemplar_first;
     uint32_t exemplar_count;
     uint8_t refusal; /* 1 + enum ingest_refusal when the whole series is refused, 0 when fine */
 };
@@ -37,7 +45,10 @@ struct write_batch {
     size_t series_count, series_cap;
     struct sample *samples;
     size_t sample_count, sample_cap;
-    uint64_t metadata_count;
+    /* Rare beside samples; what they point to is in the arena or the raw bytes. */
+    struct nx_buf histograms; /* struct histogram_sample */
+    struct nx_buf exemplars;  /* struct exemplar */
+    struct nx_buf metadata;   /* struct metric_metadata */
     bool has_regions;
 };
 
@@ -47,4 +58,12 @@ void write_batch_reset(struct write_batch *batch);
 /* After a reset: frees the arrays that a request of unusual size has grown. */
 void write_batch_trim(struct write_batch *batch);
 struct batch_series *write_batch_push_series(struct write_batch *batch);
+static inline struct histogram_sample *write_batch_histograms(const struct write_batch *batch)
+{
+    return (struct histogram_sample *)(void *)batch->histograms.data;
+}
+static inline struct exemplar *write_batch_exemplars(const struct write_batch *batch)
+{
+    return (struct exemplar *)(void *)batch->exemplars.data;
+}
 void write_batch_push_sample(struct write_batch *batch, int64_t time_ms, double value);

@@ -12,6 +12,7 @@
 #include "narthex/head/head.h"
 #include "narthex/storage/committer.h"
 #include "narthex/storage/head_view.h"
+#include "narthex/storage/metadata_table.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,6 +28,7 @@ struct flush_parts {
     struct committer *committer; /* NULL: its thread has ended, nothing is being committed */
     struct block_list *blocks;
     struct head_views *views;
+    struct metadata_table *metadata; /* NULL: none */
     uint64_t *flushed_commit;        /* in and out: the newest commit that a block holds */
     const _Atomic bool *is_stopping; /* true: views are waited for no longer; may be NULL */
 };

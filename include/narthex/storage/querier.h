@@ -14,6 +14,7 @@
 
 #include "narthex/block/block_list.h"
 #include "narthex/head/head.h"
+#include "narthex/model/exemplar.h"
 #include "narthex/model/series.h"
 #include "narthex/storage/head_view.h"
 
@@ -22,3 +23,16 @@ struct querier;
 struct querier *querier_new(struct head *head, struct block_list *blocks, struct head_views *views);
 void querier_free(struct querier *querier); /* no set is open; NULL is fine */
 struct series_source *querier_source(struct querier *querier);
+
+/* Exemplars of the selected series with some in [min_ms, max_ms], in label order; by time, each once. All in
+ * `arena`. */
+struct exemplar_series {
+    struct labels labels;
+    const struct exemplar *exemplars;
+    size_t count;
+};
+NX_NODISCARD nx_code querier_exemplars(struct querier *querier, const struct matcher *matchers,
+                                       size_t matcher_count, int64_t min_ms, int64_t max_ms,
+                                       struct arena *arena, struct exemplar_series **out,
+                                       size_t *out_count, struct series_warnings *warnings,
+                                       struct nx_err *err);

@@ -12,7 +12,9 @@
 #include "narthex/base/err.h"
 #include "narthex/base/io.h"
 #include "narthex/head/head.h"
+#include "narthex/model/metadata.h"
 #include "narthex/model/series.h"
+#include "narthex/storage/querier.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -64,6 +66,10 @@ typedef void (*store_done_fn)(void *context, nx_code code);
 NX_NODISCARD nx_code store_write(struct store *store, struct head_write *writes, size_t count,
                                  struct nx_err *err);
 
+/* Takes metadata of families, the newest of each; call store_wait as after store_write. Returns how many were refused:
+ * no name, too long, too many families. */
+size_t store_write_metadata(struct store *store, const struct metric_metadata *items, size_t count);
+
 /* `done` is called after the first commit that begins from now on is durable (or failed). Call once per request,
  * after its last store_write, even if that added nothing: a resend must not be acknowledged before the original is
  * durable. */
@@ -73,6 +79,16 @@ void store_wait(struct store *store, store_done_fn done, void *context);
 
 /* The series_source over everything; process lifetime of the store. */
 struct series_source *store_source(struct store *store);
+/* See querier_exemplars. */
+NX_NODISCARD nx_code store_exemplars(struct store *store, const struct matcher *matchers,
+                                     size_t matcher_count, int64_t min_ms, int64_t max_ms,
+                                     struct arena *arena, struct exemplar_series **out,
+                                     size_t *out_count, struct series_warnings *warnings,
+                                     struct nx_err *err);
+/* Families sorted by name; see metadata_table_list. */
+NX_NODISCARD nx_code store_metadata(struct store *store, struct nx_str family, size_t limit,
+                                    struct arena *arena, struct metric_metadata **out,
+                                    size_t *out_count, struct nx_err *err);
 
 /* ---- maintenance, also called by its own thread ---- */
 

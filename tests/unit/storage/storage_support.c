@@ -121,7 +121,7 @@ static void on_done(void *context, nx_code code)
     mutex_unlock(&waiting->lock);
 }
 
-static nx_code wait_for_commit(struct store *store)
+nx_code store_test_wait(struct store *store)
 {
     struct waiting waiting = {.is_done = false};
     mutex_init(&waiting.lock, LOCK_RANK_LOG);
@@ -163,7 +163,7 @@ nx_code store_test_write(struct store *store, const struct test_request *request
                 assert_int_equal(writes[i].refused[APPEND_CONFLICT], 1);
         }
     }
-    return wait_for_commit(store);
+    return store_test_wait(store);
 }
 
 void test_request_fill(struct test_request *request, struct rand_state *rand, int64_t now_ms,

@@ -44,6 +44,9 @@ void store_scratch_remove(struct store_scratch *scratch);
 struct store *store_test_open(struct store_scratch *scratch, struct store_open_result *out_result);
 void store_test_close(struct store *store);
 
+/* Until the commit that covers what was written; its code. */
+nx_code store_test_wait(struct store *store);
+
 /* One request: samples of several series. Waits for the commit; its code. */
 struct test_request {
     unsigned series[256];
