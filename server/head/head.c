@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* head.c - the head begins, ends, and tells its numbers. */
 #include "head_internal.h"
+#include "head_loader.h"
 
 #include <stdlib.h>
 
@@ -66,6 +67,7 @@ void head_free(struct head *head)
     if (head == NULL)
         return;
     NX_ASSERT(!head->is_flushing);
+    head_loader_free(head->loader);
     for (unsigned i = 0; i < HEAD_SHARD_COUNT; i++)
         shard_deinit(&head->shards[i]);
     nx_map_free(head->shards, HEAD_SHARD_COUNT * sizeof(*head->shards));

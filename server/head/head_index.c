@@ -346,17 +346,11 @@ void index_remove_slot(struct head_index *index, const uint32_t *ids, size_t cou
     index->series--;
 }
 
-void index_count_slot(struct head_index *index, const uint32_t *ids, size_t count, bool is_added)
-{
-    for (size_t i = 0; i < count; i++)
-        index_pair_at(index, ids[i])->count += is_added ? 1 : UINT32_MAX; /* or less one */
-}
-
-void index_fill_pair(struct head_index *index, uint32_t id, const uint32_t *slots)
+void index_fill_pair(struct head_index *index, uint32_t id, const uint32_t *slots, uint32_t count)
 {
     struct index_pair *pair = index_pair_at(index, id);
-    uint32_t count = pair->count;
-    NX_ASSERT(pair->kind == PAIR_INLINE);
+    NX_ASSERT(pair->kind == PAIR_INLINE && pair->count == 0);
+    pair->count = count;
     if (count > PAIR_ARRAY_SLOTS) {
         pair->list.set = postings_from_array(slots, count);
         pair->kind = PAIR_SET;

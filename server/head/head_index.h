@@ -132,11 +132,9 @@ void index_add_slot(struct head_index *index, const uint32_t *ids, size_t count,
 void index_remove_slot(struct head_index *index, const uint32_t *ids, size_t count, uint32_t slot)
     NX_REQUIRES(index->lock);
 
-/* While loading, lists are only counted; then each is filled at once with as many ascending slots, and so is that of
- * all series. */
-void index_count_slot(struct head_index *index, const uint32_t *ids, size_t count, bool is_added)
-    NX_REQUIRES(index->lock);
-void index_fill_pair(struct head_index *index, uint32_t id, const uint32_t *slots)
+/* While loading, lists are not kept; then each is filled at once with ascending slots, and so is that of all
+ * series. */
+void index_fill_pair(struct head_index *index, uint32_t id, const uint32_t *slots, uint32_t count)
     NX_REQUIRES(index->lock);
 void index_fill_all(struct head_index *index, const uint32_t *slots, size_t count)
     NX_REQUIRES(index->lock);

@@ -140,12 +140,9 @@ struct head {
     uint32_t order_count;
     _Atomic uint64_t order_bytes; /* [A] relaxed */
     bool is_flushing;             /* [T:flusher] */
-    bool is_loading; /* before other threads: lists of slots are filled by head_load_finish */
+    bool is_loading; /* before other threads: lists of slots are filled by head_load_finish. Set before loader threads */
     bool is_loaded;
-    bool load_is_disordered;   /* load_order is not label order, or not complete */
-    struct nx_buf load_order;  /* loading: slots in the order of head_load_series */
-    struct nx_buf load_ids;    /* loading: pair ids of the series loaded last, */
-    struct nx_buf load_hashes; /* and their hashes */
+    struct head_loader *loader; /* while loading; head_loader.h */
 };
 
 static inline uint32_t slot_local(uint32_t slot)

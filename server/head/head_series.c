@@ -113,7 +113,7 @@ static uint32_t take_local(struct head_shard *shard) NX_REQUIRES(shard->lock)
 static bool admit(struct head *head)
 {
     uint64_t before = atomic_fetch_add_explicit(&head->series, 1, memory_order_relaxed);
-    if (head->series_max == 0 || before < head->series_max || head->is_loading)
+    if (head->series_max == 0 || before < head->series_max)
         return true;
     atomic_fetch_sub_explicit(&head->series, 1, memory_order_relaxed);
     return false;
@@ -153,10 +153,7 @@ uint32_t series_create(struct head *head, struct head_shard *shard, uint32_t loc
 
     mutex_lock(&head->index.lock);
     index_intern(&head->index, labels, shard->hashes, shard->ids);
-    if (head->is_loading)
-        index_count_slot(&head->index, shard->ids, labels.count, true);
-    else
-        index_add_slot(&head->index, shard->ids, labels.count, slot);
+    index_add_slot(&head->index, shard->ids, labels.count, slot);
     *hot = (struct head_hot){.last_ms = INT64_MIN, .generation = generation + 1, .flags = HOT_LIVE};
     mutex_unlock(&head->index.lock);
 
@@ -176,9 +173,7 @@ void series_remove(struct head *head, struct head_shard *shard, uint32_t local)
     size_t count = packed_ids(cold->labels, cold->labels_bytes, NULL);
     uint32_t *ids = nx_alloc(count * sizeof(*ids)); /* the scratch may hold another series' */
     packed_ids(cold->labels, cold->labels_bytes, ids);
-    if (head->is_loading)
-        index_count_slot(&head->index, ids, count, false);
-    else
+    if (!head->is_loading) /* while loading, lists are not kept yet */
         index_remove_slot(&head->index, ids, count, slot_of(head_shard_number(head, shard), local));
     nx_free(ids);
     bool was_there = id_table_remove(&shard->table, cold->hash, local);

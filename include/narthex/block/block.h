@@ -146,3 +146,15 @@ typedef nx_code (*block_series_fn)(void *context, uint32_t rank, uint32_t slot,
                                    struct labels labels, struct nx_err *err);
 NX_NODISCARD nx_code block_each_series(struct block *block, block_series_fn each, void *context,
                                        struct nx_err *err);
+
+/* The same by numbers: first every pair, in label order, then every series as numbers of pairs, counted from 0 and
+ * ascending. Texts live as long as the block. */
+struct block_pairs_visitor {
+    void *context;
+    nx_code (*pair)(void *context, struct label pair, struct nx_err *err);
+    nx_code (*series)(void *context, uint32_t rank, uint32_t slot, const uint32_t *pairs,
+                      size_t count, struct nx_err *err);
+};
+NX_NODISCARD nx_code block_each_series_pairs(struct block *block,
+                                             const struct block_pairs_visitor *visitor,
+                                             struct nx_err *err);

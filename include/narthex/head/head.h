@@ -94,19 +94,35 @@ void head_push_blob(struct head *head, enum journal_blob_kind kind, struct nx_by
 /* Swaps the shard's pending journal buffer with `inout` (empty, memory reused). */
 void head_take_pending(struct head *head, unsigned shard, struct journal_buffer *inout);
 
-/* ---- start: before any other thread ---- */
+/* ---- start: before any other thread ----
+ *
+ * One thread loads and replays. With head_load_threads what it hands over is applied by others, shard by shard: the
+ * order of a shard is kept, and what is wrong with a series is told by head_load_wait instead of by the call. */
+
+#define LOAD_CHECK_EVERY 64u
+
+/* Before the first series or sample. 0: none, everything is applied by the caller. At most HEAD_SHARD_COUNT. */
+NX_NODISCARD nx_code head_load_threads(struct head *head, unsigned threads, struct nx_err *err);
+/* Until everything is applied. The first failure: then the head can only be freed. */
+NX_NODISCARD nx_code head_load_wait(struct head *head, struct nx_err *err);
 
 /* A series of the newest level-0 block, with the slot that it has there and in the journal. Label order is fastest.
  * NX_E_CORRUPT: the slot is another shard's or too large, or slot or series is there already. The series limit does
  * not count. */
 NX_NODISCARD nx_code head_load_series(struct head *head, uint32_t slot, struct labels labels,
                                       struct nx_err *err);
+/* The same without texts again and again: first every pair of the block in its order (by name, then value), then series
+ * as numbers of pairs from 0, ascending. One series in LOAD_CHECK_EVERY has its shard checked. NX_E_CORRUPT: a number of
+ * no pair, too. */
+void head_load_pair(struct head *head, struct label pair);
+NX_NODISCARD nx_code head_load_series_pairs(struct head *head, uint32_t slot, const uint32_t *pairs,
+                                            size_t count, struct nx_err *err);
 /* Journal visitor over the head: pass head as context. Replaying what is already there changes nothing. A definition
  * takes the slot of a loaded series that has no samples here (that series is in the block); NX_E_CORRUPT when it has
  * some. Samples for a slot that nobody defined are counted in head_stats. */
 extern const struct journal_visitor head_journal_visitor;
-/* After both, once, also when there was nothing: fills the index and the free slots. Before it nothing may be
- * selected. */
+/* After both, once, also when there was nothing: fills the index and the free slots, and ends the threads. With threads
+ * head_load_wait was NX_OK before. Before it nothing may be selected. */
 void head_load_finish(struct head *head);
 
 /* ---- read ---- */

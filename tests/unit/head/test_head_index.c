@@ -196,7 +196,7 @@ static void test_index_lists_grow_and_shrink_through_every_form(void **state)
     index_deinit(&index);
 }
 
-static void test_index_fills_counted_lists(void **state)
+static void test_index_fills_lists_at_once(void **state)
 {
     (void)state;
     static const size_t sizes[] = {1, 2, 3, 64, 65, 500};
@@ -212,11 +212,8 @@ static void test_index_fills_counted_lists(void **state)
         for (size_t i = 0; i < sizes[k]; i++) {
             slots[i] = (uint32_t)i * 3;
             is_in[slots[i]] = true;
-            index_count_slot(&index, ids, 1, true);
         }
-        index_count_slot(&index, ids, 1, true);
-        index_count_slot(&index, ids, 1, false);
-        index_fill_pair(&index, ids[0], slots);
+        index_fill_pair(&index, ids[0], slots, (uint32_t)sizes[k]);
         index_fill_all(&index, slots, sizes[k]);
         mutex_unlock(&index.lock);
         check_list(&index, ids[0], is_in, 2000);
@@ -262,7 +259,7 @@ int main(void)
         cmocka_unit_test(test_index_dead_pairs_live_again_or_are_freed),
         cmocka_unit_test(test_index_pin_keeps_dead_pairs),
         cmocka_unit_test(test_index_lists_grow_and_shrink_through_every_form),
-        cmocka_unit_test(test_index_fills_counted_lists),
+        cmocka_unit_test(test_index_fills_lists_at_once),
         cmocka_unit_test(test_index_bytes_are_those_of_the_pairs),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -105,6 +105,210 @@ static void run_load(bool is_ordered)
     nx_free(copies);
 }
 
+/* ---- threads ---- */
+
+enum {
+    MANY = 4000,
+    ROUNDS = 40,
+};
+
+/* What a life of a store leaves: a block's series, definitions that displace some of them, samples in and out of order,
+ * exemplars, samples of slots that nobody defined. */
+static void load_many(struct head *head, const struct test_labels *labels, unsigned threads)
+{
+    struct nx_err err;
+    struct rand_state rand;
+    rand_seed(&rand, 77);
+    assert_int_equal(head_load_threads(head, threads, &err), NX_OK);
+    for (int i = 0; i < MANY; i += 2) {
+        uint32_t slot = slot_in_shard_of(labels[i].labels, (uint32_t)i);
+        assert_int_equal(head_load_series(head, slot, labels[i].labels, &err), NX_OK);
+    }
+    assert_int_equal(head_load_wait(head, &err), NX_OK);
+    const struct journal_visitor *visitor = &head_journal_visitor;
+    uint32_t slots[MANY];
+    int64_t times_ms[MANY];
+    uint64_t bits[MANY];
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = round; i < MANY;
+             i += ROUNDS) { /* odd ones are new, even ones may be elsewhere */
+            uint32_t local = (uint32_t)(i % 8 == 0 ? i + MANY : i);
+            uint32_t slot = slot_in_shard_of(labels[i].labels, local);
+            assert_int_equal(visitor->define(head, slot, labels[i].labels, &err), NX_OK);
+        }
+        for (int i = 0; i < MANY; i++) {
+            uint32_t local = (uint32_t)(i % 8 == 0 ? i + MANY : i);
+            slots[i] = slot_in_shard_of(labels[i].labels, local);
+            times_ms[i] = T0 + round * 15000 - (int64_t)rand_below(&rand, i % 5 == 0 ? 40000 : 100);
+            bits[i] = rand_below(&rand, 3) == 0 ? rand_u64(&rand) : (uint64_t)i;
+        }
+        for (int begin = 0; begin < MANY;) {
+            int count = 1 + (int)rand_below(&rand, MANY - begin);
+            assert_int_equal(visitor->samples(head, slots + begin, times_ms + begin, bits + begin,
+                                              (size_t)count, &err),
+                             NX_OK);
+            begin += count;
+        }
+        static const uint8_t broken[] = {0xff};
+        struct nx_bytes payload = {.data = broken, .len = sizeof(broken)};
+        assert_int_equal(
+            visitor->blob(head, JOURNAL_BLOB_HISTOGRAM, slots[round], T0, payload, &err), NX_OK);
+    }
+    assert_int_equal(head_load_wait(head, &err), NX_OK);
+    head_load_finish(head);
+}
+
+/* Everything that the head holds, in the order of its flush, as bytes. */
+static void print_flush(struct head *head, struct nx_buf *out)
+{
+    struct head_flush *flush = NULL;
+    struct head_flush_series series;
+    struct nx_err err;
+    assert_int_equal(head_flush_begin(head, &flush, &err), NX_OK);
+    while (head_flush_next(flush, &series, &err) > 0) {
+        labels_print(series.labels, out);
+        nx_buf_printf(out, " %u %zu\n", series.slot, series.count);
+        nx_buf_append(out, series.times_ms, series.count * sizeof(*series.times_ms));
+        nx_buf_append(out, series.values, series.count * sizeof(*series.values));
+    }
+    head_flush_end(flush, true);
+}
+
+/* With any number of threads the head is the one that a single thread makes. */
+static void test_load_by_threads_makes_the_same_head(void **state)
+{
+    (void)state;
+    struct test_labels *labels = nx_calloc(MANY, sizeof(*labels));
+    for (int i = 0; i < MANY; i++)
+        make(&labels[i], i);
+    struct nx_buf expected = {0};
+    struct head_stats expected_stats;
+    static const unsigned threads[] = {0, 1, 2, 3, 16};
+    for (size_t k = 0; k < NX_ARRAY_LEN(threads); k++) {
+        struct head *head = test_head_new(0);
+        load_many(head, labels, threads[k]);
+        struct head_stats stats;
+        head_stats(head, &stats);
+        struct nx_buf got = {0};
+        print_flush(head, &got);
+        struct series_ref ref = {.slot = HEAD_SLOT_NONE}; /* a new series: the first free slot */
+        struct test_labels extra;
+        make(&extra, MANY + 1);
+        test_write(head, &ref, extra.labels, T0 + 10000000, 1);
+        nx_buf_append(&got, &ref, sizeof(ref));
+        if (k == 0) {
+            expected = got;
+            expected_stats = stats;
+            assert_int_equal(stats.unknown_samples > ROUNDS, true);
+            assert_int_equal(stats.series, MANY);
+        } else {
+            assert_int_equal(stats.series, expected_stats.series);
+            assert_int_equal(stats.unflushed_samples, expected_stats.unflushed_samples);
+            assert_int_equal(stats.late_samples, expected_stats.late_samples);
+            assert_int_equal(stats.unknown_samples, expected_stats.unknown_samples);
+            assert_int_equal(stats.series_removed, expected_stats.series_removed);
+            assert_int_equal(stats.min_time_ms, expected_stats.min_time_ms);
+            assert_int_equal(stats.bytes_index, expected_stats.bytes_index);
+            assert_true(nx_str_eq(nx_buf_str(&got), nx_buf_str(&expected)));
+            nx_buf_deinit(&got);
+        }
+        head_free(head);
+    }
+    nx_buf_deinit(&expected);
+    nx_free(labels);
+}
+
+/* What one call would refuse is told by the wait, and the head can be freed at any time. */
+static void test_load_by_threads_tells_what_is_wrong(void **state)
+{
+    (void)state;
+    struct test_labels a;
+    make(&a, 1);
+    struct nx_err err;
+    for (unsigned round = 0; round < 3; round++) {
+        struct head *head = test_head_new(0);
+        assert_int_equal(head_load_threads(head, 3, &err), NX_OK);
+        uint32_t slot = slot_in_shard_of(a.labels, 7);
+        assert_int_equal(head_load_series(head, slot, a.labels, &err), NX_OK);
+        if (round == 0) {
+            assert_int_equal(head_load_series(head, slot, a.labels, &err), NX_OK);
+            assert_int_equal(head_load_wait(head, &err), NX_E_CORRUPT);
+            assert_non_null(strstr(err.msg, "there twice"));
+            assert_int_equal(head_load_wait(head, &err), NX_E_CORRUPT);
+        }
+        if (round == 1) {
+            replay_one(head, slot, T0, 1);
+            struct test_labels b;
+            int other = 2;
+            do
+                make(&b, other++);
+            while (slot_in_shard_of(b.labels, 7) != slot);
+            nx_ignore(head_journal_visitor.define(head, slot, b.labels, &err));
+            assert_int_equal(head_load_wait(head, &err), NX_E_CORRUPT);
+            assert_non_null(strstr(err.msg, "defined twice"));
+        }
+        head_free(head);
+    }
+}
+
+/* By numbers of pairs as by labels. */
+static void test_load_by_pairs_is_loading_by_labels(void **state)
+{
+    (void)state;
+    enum { PAIRS = 3 };
+    static const char *const pairs[][2] = {
+        {"__name__", "a"}, {"__name__", "b"}, {"job", "x"}, {"job", "y"}, {"pod", "p"}};
+    struct nx_err err;
+    for (unsigned threads = 0; threads < 3; threads += 2) {
+        struct head *head = test_head_new(0);
+        assert_int_equal(head_load_threads(head, threads, &err), NX_OK);
+        for (size_t i = 0; i < NX_ARRAY_LEN(pairs); i++) {
+            struct label pair = {.name = nx_str_from(pairs[i][0]),
+                                 .value = nx_str_from(pairs[i][1])};
+            head_load_pair(head, pair);
+        }
+        static const uint32_t series[][PAIRS] = {{0, 2, 4}, {0, 3, 4}, {1, 2, 4}, {1, 3, 4}};
+        uint32_t slots[4];
+        for (uint32_t i = 0; i < 4; i++) {
+            struct label items[PAIRS];
+            for (size_t k = 0; k < PAIRS; k++)
+                items[k] = (struct label){.name = nx_str_from(pairs[series[i][k]][0]),
+                                          .value = nx_str_from(pairs[series[i][k]][1])};
+            slots[i] = slot_in_shard_of((struct labels){.items = items, .count = PAIRS}, i);
+            if (i == 0) /* the first one's shard is looked at */
+                assert_int_equal(head_load_series_pairs(head, slots[i] ^ 1, series[i], PAIRS, &err),
+                                 NX_E_CORRUPT);
+            assert_int_equal(head_load_series_pairs(head, slots[i], series[i], PAIRS, &err), NX_OK);
+        }
+        static const uint32_t unknown[] = {1, 5};
+        static const uint32_t descending[] = {2, 1};
+        assert_int_equal(head_load_series_pairs(head, 400, unknown, 2, &err), NX_E_CORRUPT);
+        assert_int_equal(head_load_series_pairs(head, 400, descending, 2, &err), NX_E_CORRUPT);
+        assert_int_equal(head_load_wait(head, &err), NX_OK);
+        for (uint32_t i = 0; i < 4; i++)
+            replay_one(head, slots[i], T0, i);
+        assert_int_equal(head_load_wait(head, &err), NX_OK);
+        head_load_finish(head);
+        struct arena arena;
+        arena_init(&arena, 0);
+        struct head_series *found;
+        assert_int_equal(select_all(head, &arena, &found), 4);
+        for (uint32_t i = 0; i < 4; i++)
+            assert_int_equal(found[i].ref.slot, slots[i]);
+        struct matcher matcher;
+        size_t count;
+        assert_int_equal(matcher_init(&matcher, MATCHER_EQUAL, NX_STR("job"), NX_STR("y"), &err),
+                         NX_OK);
+        assert_int_equal(
+            head_select(head, &matcher, 1, INT64_MIN, INT64_MAX, &arena, &found, &count, &err),
+            NX_OK);
+        assert_int_equal(count, 2);
+        matcher_deinit(&matcher);
+        arena_deinit(&arena);
+        head_free(head);
+    }
+}
+
 static void test_load_in_label_order(void **state)
 {
     (void)state;
@@ -255,6 +459,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load_in_label_order),
+        cmocka_unit_test(test_load_by_threads_makes_the_same_head),
+        cmocka_unit_test(test_load_by_threads_tells_what_is_wrong),
+        cmocka_unit_test(test_load_by_pairs_is_loading_by_labels),
         cmocka_unit_test(test_load_in_any_order),
         cmocka_unit_test(test_load_refuses_what_cannot_be),
         cmocka_unit_test(test_replay_unknown_slots_are_counted),
