@@ -140,7 +140,7 @@ struct head {
     uint32_t order_count;
     _Atomic uint64_t order_bytes; /* [A] relaxed */
     bool is_flushing;             /* [T:flusher] */
-    bool is_loading; /* before other threads: lists of slots are filled by head_load_finish. Set before loader threads */
+    bool is_loading; /* before other threads: lists of slots are filled by head_load_finish */
     bool is_loaded;
     struct head_loader *loader; /* while loading; head_loader.h */
 };

@@ -16,7 +16,7 @@
 #include "narthex/base/thread.h"
 #include "narthex/head/journal.h"
 
-#define JOURNAL_FORMAT_VERSION 2u
+#define JOURNAL_FORMAT_VERSION 3u
 #define JOURNAL_PAGE_BYTES     4096u
 #define JOURNAL_HEADER_BYTES   128u  /* of a segment; twice in its first page */
 #define JOURNAL_HEADER_COPY    2048u /* where the second copy is */
@@ -67,9 +67,14 @@ static inline uint64_t journal_align(uint64_t bytes, uint64_t to)
 
 /* ---- records (journal_record.c) ---- */
 
-/* The last value of each slot in this segment: what the next one is coded against. */
+/* The last value of each slot in this segment and how it was coded: what the next one is coded against. */
+struct journal_base {
+    uint64_t bits;
+    uint64_t control; /* a byte */
+};
+static_assert(sizeof(struct journal_base) == 16, "one cache line a sample");
 struct journal_bases {
-    uint64_t **pages; /* of JOURNAL_BASE_PAGE values each, NULL until touched */
+    struct journal_base **pages; /* of JOURNAL_BASE_PAGE each, NULL until touched */
     size_t page_count;
 };
 #define JOURNAL_BASE_PAGE 512u
@@ -92,7 +97,7 @@ struct journal_codec {
     uint32_t slots[JOURNAL_RECORD_SAMPLES];
     int64_t times_ms[JOURNAL_RECORD_SAMPLES];
     uint64_t value_bits[JOURNAL_RECORD_SAMPLES];
-    uint64_t *base_of[JOURNAL_RECORD_SAMPLES]; /* scratch: where each sample's base is */
+    struct journal_base *base_of[JOURNAL_RECORD_SAMPLES]; /* scratch: where each sample's base is */
     int64_t distinct_ms[JOURNAL_RECORD_SAMPLES];
     uint16_t time_index[JOURNAL_RECORD_SAMPLES];
     uint16_t time_table[2 * JOURNAL_RECORD_SAMPLES]; /* open addressing: index + 1, 0 empty */

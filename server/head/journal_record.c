@@ -9,7 +9,8 @@
  * Why columns: a scrape's samples share few times, their slots ascend by small steps, and most values repeat their
  * series' last one or are a small step from it. So a time is an index into the record's few distinct times, a slot a
  * delta, and a value is coded against the last one of its slot in this segment, as an integer difference or as XOR
- * with the zero bytes cut off. zstd then finds the runs.
+ * with the zero bytes cut off. How it is coded is mostly how the one before was: the control byte is told as XOR with
+ * that one's. zstd then finds the runs.
  *
  *   value control byte   0x00                 the base again
  *                        t << 4 | n           n bytes (1..8) follow: XOR with the base, shifted right by t zero
@@ -40,7 +41,7 @@ void journal_bases_reset(struct journal_bases *bases)
 {
     for (size_t i = 0; i < bases->page_count; i++) {
         if (bases->pages[i] != NULL)
-            memset(bases->pages[i], 0, JOURNAL_BASE_PAGE * sizeof(uint64_t));
+            memset(bases->pages[i], 0, JOURNAL_BASE_PAGE * sizeof(struct journal_base));
     }
 }
 
@@ -52,7 +53,7 @@ void journal_bases_deinit(struct journal_bases *bases)
     *bases = (struct journal_bases){0};
 }
 
-static uint64_t *bases_add_page(struct journal_bases *bases, size_t page)
+static struct journal_base *bases_add_page(struct journal_bases *bases, size_t page)
 {
     if (page >= bases->page_count) {
         size_t count = page + page / 2 + 16;
@@ -61,17 +62,17 @@ static uint64_t *bases_add_page(struct journal_bases *bases, size_t page)
                (count - bases->page_count) * sizeof(*bases->pages));
         bases->page_count = count;
     }
-    bases->pages[page] = nx_calloc(JOURNAL_BASE_PAGE, sizeof(uint64_t));
+    bases->pages[page] = nx_calloc(JOURNAL_BASE_PAGE, sizeof(struct journal_base));
     return bases->pages[page];
 }
 
-static inline uint64_t *bases_at(struct journal_bases *bases, uint32_t slot)
+static inline struct journal_base *bases_at(struct journal_bases *bases, uint32_t slot)
 {
     size_t page = slot / JOURNAL_BASE_PAGE;
-    uint64_t *values = page < bases->page_count ? bases->pages[page] : NULL;
-    if (NX_UNLIKELY(values == NULL))
-        values = bases_add_page(bases, page);
-    return values + slot % JOURNAL_BASE_PAGE;
+    struct journal_base *items = page < bases->page_count ? bases->pages[page] : NULL;
+    if (NX_UNLIKELY(items == NULL))
+        items = bases_add_page(bases, page);
+    return items + slot % JOURNAL_BASE_PAGE;
 }
 
 void journal_codec_init(struct journal_codec *codec)
@@ -244,16 +245,16 @@ static uint8_t *time_indexes_put(const struct journal_codec *codec, size_t disti
 {
     if (distinct == 1)
         return out;
-    if (distinct <= 256) {
-        for (size_t i = 0; i < count; i++)
-            out[i] = (uint8_t)codec->time_index[i];
-        return out + count;
-    }
+    unsigned before = 0;
+    bool is_wide = distinct > 256;
     for (size_t i = 0; i < count; i++) {
-        out[2 * i] = (uint8_t)codec->time_index[i];
-        out[2 * i + 1] = (uint8_t)(codec->time_index[i] >> 8);
+        unsigned step = codec->time_index[i] - before;
+        before = codec->time_index[i];
+        out[i] = (uint8_t)step;
+        if (is_wide)
+            out[count + i] = (uint8_t)(step >> 8);
     }
-    return out + 2 * count;
+    return out + (is_wide ? 2 : 1) * count;
 }
 
 static uint8_t *slots_put(struct journal_codec *codec, size_t count, uint8_t *out)
@@ -313,12 +314,29 @@ static uint8_t decimal_code(uint64_t bits, uint64_t base, uint64_t *out_rest)
     return 0;
 }
 
+/* As decimals with the digits that the series' last difference had. 0: they have more, or are none. */
+static inline uint8_t decimal_again(uint64_t bits, uint64_t base, unsigned k, uint64_t *out_rest)
+{
+    int64_t now;
+    int64_t before;
+    if (!bits_to_decimal(bits, k, &now) || !bits_to_decimal(base, k, &before))
+        return 0;
+    *out_rest = zigzag(now - before);
+    return (uint8_t)(VALUE_IS_DECIMAL | k << 4 | bytes_of(*out_rest));
+}
+
 /* Control byte; *out_rest has the bytes that follow it. */
-static inline uint8_t value_code(uint64_t bits, uint64_t base, uint64_t *out_rest)
+static inline uint8_t value_code(uint64_t bits, uint64_t base, unsigned control_before,
+                                 uint64_t *out_rest)
 {
     uint64_t difference = bits ^ base;
     if (difference == 0)
         return 0;
+    if (control_before & VALUE_IS_DECIMAL) {
+        uint8_t decimal = decimal_again(bits, base, (control_before >> 4) & 7, out_rest);
+        if (decimal != 0)
+            return decimal;
+    }
     unsigned zeros = (unsigned)__builtin_ctzll(difference) / 8;
     uint64_t rest = difference >> (8 * zeros);
     unsigned n = bytes_of(rest);
@@ -339,10 +357,12 @@ static uint8_t *values_put(struct journal_codec *codec, size_t count, uint8_t *o
     for (size_t i = 0; i < count; i++) {
         uint64_t bits = codec->value_bits[i];
         uint64_t rest = 0;
-        control[i] = value_code(bits, *codec->base_of[i], &rest);
-        *codec->base_of[i] = bits;
+        struct journal_base *base = codec->base_of[i];
+        uint8_t code = value_code(bits, base->bits, (unsigned)base->control, &rest);
+        control[i] = (uint8_t)(code ^ base->control);
+        *base = (struct journal_base){.bits = bits, .control = code};
         le64_put(out, rest);
-        out += control[i] & 15;
+        out += code & 15;
     }
     return out;
 }
@@ -408,12 +428,14 @@ static bool time_indexes_get(struct byte_reader *reader, struct journal_codec *c
     struct nx_bytes column = byte_reader_take(reader, count * width);
     if (reader->is_bad)
         return false;
+    size_t mask = width == 2 ? UINT16_MAX : UINT8_MAX;
+    size_t index = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t index = 0;
-        if (width == 1)
-            index = column.data[i];
-        else if (width == 2)
-            index = (size_t)column.data[2 * i] | (size_t)column.data[2 * i + 1] << 8;
+        if (width > 0)
+            index += column.data[i];
+        if (width == 2)
+            index += (size_t)column.data[count + i] << 8;
+        index &= mask;
         if (index >= distinct)
             return false;
         codec->times_ms[i] = codec->distinct_ms[index];
@@ -440,9 +462,10 @@ static bool values_get(struct byte_reader *reader, struct journal_codec *codec, 
         return false;
     const uint8_t *next = reader->next;
     for (size_t i = 0; i < count; i++) {
-        unsigned code = control.data[i];
+        struct journal_base *base = codec->base_of[i];
+        unsigned code = control.data[i] ^ (unsigned)base->control;
         unsigned n = code & 15;
-        uint64_t bits = *codec->base_of[i];
+        uint64_t bits = base->bits;
         if (n > 8 || (size_t)(reader->end - next) < n)
             return false;
         if (code & VALUE_IS_DECIMAL) {
@@ -460,7 +483,7 @@ static bool values_get(struct byte_reader *reader, struct journal_codec *codec, 
         }
         next += n;
         codec->value_bits[i] = bits;
-        *codec->base_of[i] = bits;
+        *base = (struct journal_base){.bits = bits, .control = code};
     }
     return next == reader->end;
 }

@@ -112,8 +112,8 @@ NX_NODISCARD nx_code head_load_wait(struct head *head, struct nx_err *err);
 NX_NODISCARD nx_code head_load_series(struct head *head, uint32_t slot, struct labels labels,
                                       struct nx_err *err);
 /* The same without texts again and again: first every pair of the block in its order (by name, then value), then series
- * as numbers of pairs from 0, ascending. One series in LOAD_CHECK_EVERY has its shard checked. NX_E_CORRUPT: a number of
- * no pair, too. */
+ * as numbers of pairs from 0, ascending. One series in LOAD_CHECK_EVERY has its shard checked. NX_E_CORRUPT: a number
+ * of no pair, too. */
 void head_load_pair(struct head *head, struct label pair);
 NX_NODISCARD nx_code head_load_series_pairs(struct head *head, uint32_t slot, const uint32_t *pairs,
                                             size_t count, struct nx_err *err);

@@ -160,7 +160,7 @@ static void test_constant_values_of_a_scrape_cost_next_to_nothing(void **state)
     (void)state;
     struct codec_pair pair;
     pair_init(&pair);
-    for (unsigned pass = 0; pass < 2; pass++) {
+    for (unsigned pass = 0; pass < 3; pass++) {
         for (uint32_t i = 0; i < 2000; i++) {
             pair.writer->slots[i] = i * 16 + 3;
             pair.writer->times_ms[i] = 1000000 + 15000 * (int64_t)pass;

@@ -5,7 +5,7 @@
  * directory and replays it: whatever comes back must be what was committed, in order, and everything that is whole
  * must come back.
  *
- * The stored journal of tests/golden/journal_v2.nxj is made by running this program with NARTHEX_GOLDEN_WRITE=1.
+ * The stored journal of tests/golden/journal_v3.nxj is made by running this program with NARTHEX_GOLDEN_WRITE=1.
  */
 #include "narthex/base/hash.h"
 #include "narthex/base/io_faulty.h"
@@ -548,7 +548,7 @@ static void test_journal_of_another_format_is_refused(void **state)
     struct nx_err err;
     struct journal_options options = {.io = io_real(), .dir = scratch.journal};
     assert_int_equal(journal_open(&journal, &options, &err), NX_E_INVALID);
-    assert_non_null(strstr(err.msg, "format 1"));
+    assert_non_null(strstr(err.msg, "format 2"));
     assert_null(journal);
     scratch_remove(&scratch);
     image_deinit(&image);
@@ -724,7 +724,7 @@ static void golden_write(const char *path)
 static void test_journal_stored_segment_is_read(void **state)
 {
     (void)state;
-    const char *golden = NX_TEST_GOLDEN_DIR "/journal_v2.nxj";
+    const char *golden = NX_TEST_GOLDEN_DIR "/journal_v3.nxj";
     if (getenv("NARTHEX_GOLDEN_WRITE") != NULL)
         golden_write(golden);
     struct nx_buf bytes = {0};
