@@ -119,6 +119,10 @@ static void log_opened(const struct store_open_result *result)
         log_error("journal", "damaged segments set aside in quarantine/",
                   LOG_UINT("segments", result->damaged_segments),
                   LOG_STR("damage", result->damage));
+    if (result->missing_commits > 0)
+        log_error("journal",
+                  "the end of the journal is missing: a segment was emptied, cut or removed",
+                  LOG_UINT("commits", result->missing_commits), LOG_STR("damage", result->damage));
     if (result->unknown_samples > 0)
         log_error("journal", "samples of series that nothing defines are lost",
                   LOG_UINT("samples", result->unknown_samples), LOG_STR("damage", result->damage));

@@ -21,6 +21,7 @@
 #define RETAIN_CHECK_NS  (60 * SECOND_NS)
 #define VERIFY_PACE_NS   (1 * SECOND_NS) /* chosen: one index a second leaves the disk to queries */
 #define VERIFY_CHECK_NS  (60 * SECOND_NS)
+#define NOTE_PACE_NS     (10 * SECOND_NS) /* chosen: two small syncs */
 #define BACKOFF_MIN_NS   (5 * SECOND_NS)
 #define BACKOFF_MAX_NS   (300 * SECOND_NS)
 #define FLUSH_PER_SERIES 60u /* samples a series: 15 minutes at 15 s */
@@ -239,6 +240,13 @@ static void run_verify(struct store *store)
              is_paced ? VERIFY_PACE_NS : VERIFY_CHECK_NS);
 }
 
+static void run_note(struct store *store)
+{
+    struct nx_err err;
+    nx_code code = store_note_commit(store, &err);
+    job_done(&store->jobs.note, "journal", code, &err, NOTE_PACE_NS);
+}
+
 static void run_due_jobs(struct store *store)
 {
     static const struct {
@@ -250,6 +258,7 @@ static void run_due_jobs(struct store *store)
         {offsetof(struct store, jobs.merge), run_merge},
         {offsetof(struct store, jobs.retain), run_retain},
         {offsetof(struct store, jobs.verify), run_verify},
+        {offsetof(struct store, jobs.note), run_note},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !is_stopping(store); i++) {
         const struct job *job =
@@ -285,6 +294,7 @@ nx_code maintenance_start(struct store *store, struct nx_err *err)
     store->jobs.merge.next_ns = now + SECOND_NS;
     store->jobs.retain.next_ns = now + 2 * SECOND_NS;
     store->jobs.verify.next_ns = now + SECOND_NS;
+    store->jobs.note.next_ns = now + SECOND_NS;
     return thread_start(&store->maintenance, "maintenance", maintenance_run, store, err);
 }
 

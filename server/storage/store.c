@@ -282,6 +282,52 @@ static nx_code replay_journal(struct store *store, struct store_open_result *res
     return NX_OK;
 }
 
+/* ---- the note of the newest commit ---- */
+
+#define NOTE_KEY "journal.newest_commit"
+
+nx_code store_note_commit(struct store *store, struct nx_err *err)
+{
+    struct journal_stats stats;
+    journal_stats(store->journal, &stats);
+    uint64_t commit = stats.last_commit;
+    if (commit == store->noted_commit)
+        return NX_OK;
+    uint8_t value[8];
+    for (unsigned i = 0; i < sizeof(value); i++)
+        value[i] = (uint8_t)(commit >> (8 * i));
+    nx_code code = catalog_put(block_list_catalog(store->blocks), NOTE_KEY,
+                               (struct nx_bytes){.data = value, .len = sizeof(value)}, err);
+    if (code == NX_OK)
+        store->noted_commit = commit;
+    return code;
+}
+
+/* How many commits were durable and are not there any more. */
+static nx_code compare_note(struct store *store, struct store_open_result *result,
+                            struct nx_err *err)
+{
+    struct journal_stats stats;
+    struct nx_buf value = {0};
+    journal_stats(store->journal, &stats);
+    nx_code code = catalog_get(block_list_catalog(store->blocks), NOTE_KEY, &value, err);
+    if (code == NX_OK && value.len == sizeof(uint64_t)) {
+        uint64_t noted = 0;
+        for (unsigned i = 0; i < sizeof(noted); i++)
+            noted |= (uint64_t)value.data[i] << (8 * i);
+        store->noted_commit = noted;
+        if (noted > stats.last_commit)
+            result->missing_commits = noted - stats.last_commit;
+        if (result->missing_commits > 0 && result->damage[0] == '\0')
+            snprintf(result->damage, sizeof(result->damage),
+                     "journal: commits %" PRIu64 " to %" PRIu64
+                     " were durable and are missing: a segment was emptied, cut or removed",
+                     stats.last_commit + 1, noted);
+    }
+    nx_buf_deinit(&value);
+    return code == NX_E_NOT_FOUND ? NX_OK : code;
+}
+
 static void tell_damage(struct store *store, struct store_open_result *result)
 {
     struct block_list_stats blocks;
@@ -321,6 +367,9 @@ static nx_code open_stages(struct store *store, struct store_open_result *result
     if (code != NX_OK)
         return code;
     code = replay_journal(store, result, err);
+    if (code != NX_OK)
+        return code;
+    code = compare_note(store, result, err);
     if (code != NX_OK)
         return code;
     result->load_ms = (loaded_ns - begun_ns) / 1000000;
@@ -395,6 +444,10 @@ nx_code store_close(struct store *store, struct nx_err *err)
     committer_stop(store->committer);
     store->committer = NULL;
     nx_code code = store_flush(store, err);
+    if (code != NX_OK) { /* the journal has it: a start should find all of it */
+        struct nx_err ignored;
+        nx_ignore(store_note_commit(store, &ignored));
+    }
     return close_parts(store, code, err);
 }
 

@@ -36,14 +36,19 @@ struct store {
     struct nx_mutex maintain; /* one flush, merge or retention at a time */
     uint64_t flushed_commit;  /* [L:maintain] */
     uint64_t last_flush_ns;   /* [L:maintain] by the store's clock */
+    uint64_t noted_commit;    /* [T:maintenance] what the catalog says */
 
     struct nx_thread maintenance;
     struct nx_mutex tick_lock;
     struct nx_cond tick; /* signalled to stop */
     struct {             /* [T:maintenance] */
-        struct job spare, flush, merge, retain, verify;
+        struct job spare, flush, merge, retain, verify, note;
     } jobs;
 };
+
+/* Notes the journal's newest commit in the catalog unless it is there already: a start then knows when a segment was
+ * emptied, cut or removed meanwhile, at its end. Maintenance thread, or the only one. */
+NX_NODISCARD nx_code store_note_commit(struct store *store, struct nx_err *err);
 
 /* The maintenance thread; nothing to stop when it was not started. */
 NX_NODISCARD nx_code maintenance_start(struct store *store, struct nx_err *err);

@@ -43,6 +43,7 @@ struct store_open_result {
     bool has_torn_tail;
     unsigned damaged_segments, quarantined_blocks;
     uint64_t unknown_samples; /* replayed, of series that nothing defines any more: lost */
+    uint64_t missing_commits; /* of the journal's end, known from a note in the catalog: lost */
     char damage[240];
 };
 

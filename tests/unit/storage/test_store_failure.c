@@ -4,6 +4,7 @@
 #include "narthex/base/mem.h"
 
 #include "storage_support.h"
+#include "store_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -188,6 +189,50 @@ static void test_store_close_without_flush_is_told_and_the_journal_has_it(void *
     store_scratch_remove(&scratch);
 }
 
+/* What the catalog noted and the journal has not any more is told, once. */
+static void run_lost_end(const char *command_of_file)
+{
+    struct store_scratch scratch;
+    store_scratch_make(&scratch);
+    struct io_faulty faulty;
+    io_faulty_init(&faulty, io_real());
+    scratch.io = &faulty.io;
+    struct store *store = store_test_open(&scratch, NULL);
+    struct test_request request = request_at(1, TWIN_START_MS, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(store_test_write(store, &request, NULL), NX_OK);
+        request.samples[0].time_ms += 1000;
+    }
+    io_faulty_add(&faulty,
+                  (struct io_fault){.call = IO_CALL_MKDIR, .is_lasting = true, .sys = ENOSPC});
+    struct nx_err err;
+    assert_int_equal(store_close(store, &err),
+                     NX_E_FULL); /* a close that cannot flush notes, too */
+    scratch.io = io_real();
+    char command[1400];
+    snprintf(command, sizeof(command), "for f in %s/journal/*.nxj; do %s; done", scratch.path,
+             command_of_file);
+    assert_int_equal(system(command), 0);
+    struct store_open_result result;
+    store = store_test_open(&scratch, &result);
+    assert_int_equal(result.missing_commits, 3);
+    assert_non_null(strstr(result.damage, "commits 1 to 3"));
+    assert_int_equal(store_note_commit(store, &err), NX_OK);
+    store_test_close(store);
+    store = store_test_open(&scratch, &result);
+    assert_int_equal(result.missing_commits, 0);
+    store_test_close(store);
+    store_scratch_remove(&scratch);
+}
+
+static void test_store_start_tells_of_a_journal_that_lost_its_end(void **state)
+{
+    (void)state;
+    run_lost_end("rm $f");
+    run_lost_end(": > $f");
+    run_lost_end("truncate -s 4096 $f");
+}
+
 /* A damaged newest block goes aside; the start goes on with the one before it and tells. */
 static void test_store_start_sets_a_damaged_newest_block_aside(void **state)
 {
@@ -235,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_store_failing_sync_refuses_writes_serves_reads_and_recovers),
         cmocka_unit_test(test_store_flush_that_fails_at_any_call_loses_nothing),
         cmocka_unit_test(test_store_close_without_flush_is_told_and_the_journal_has_it),
+        cmocka_unit_test(test_store_start_tells_of_a_journal_that_lost_its_end),
         cmocka_unit_test(test_store_start_sets_a_damaged_newest_block_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
