@@ -2,8 +2,8 @@
 /* test_store_model.c - random operations on a store and on a plain table; whatever happens, both hold the same.
  *
  * Operations: samples in and out of order, again, with other values; native histograms; exemplars; metadata; flush,
- * merge, restart, restart from a copy of the files as they are; queries over any range. Of one series and time the first
- * value stays.
+ * merge, restart, restart from a copy of the files as they are; queries over any range. Of one series and time the
+ * first value stays.
  *
  *   test_store_model [SEED [STEPS]]     one seed again, as a failure names it
  */
