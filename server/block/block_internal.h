@@ -4,6 +4,7 @@
 #include "narthex/base/thread.h"
 #include "narthex/block/block.h"
 #include "narthex/block/group_cache.h"
+#include "narthex/block/tombstones.h"
 
 #include "block_group.h"
 #include "block_index.h"
@@ -17,10 +18,12 @@ struct block {
     char *dir;                   /* [I] */
     struct block_meta_file file; /* [I] */
     int chunks_fd;               /* [I] */
+    uint64_t disk_bytes;         /* [I] of its three files */
     struct nx_mutex lock;        /* only to verify and open the index, once */
     _Atomic(struct block_index *) index; /* [A] release when it is open */
     _Atomic bool is_damaged; /* [A] relaxed: a group did not verify; it serves, and is not merged */
     struct nx_err failure;   /* [L:lock] code is NX_E_CORRUPT once it did not verify */
+    struct tombstones *tombstones; /* [L: its list's] what is deleted of it; NULL: nothing */
 };
 
 uint32_t block_ref_count(const struct block *block);

@@ -8,8 +8,8 @@
  * What a crash leaves is decided by the row alone: BUILDING and RETIRED directories are removed at start, in tmp/ and
  * in blocks/; LIVE ones are opened; a directory in blocks/ without a row goes to quarantine/.
  *
- * Locks   `lock` guards the arrays, never held over I/O. Publishing and sweeping are the maintenance thread's;
- *         quarantine may come from any thread.
+ * Locks   `lock` guards the arrays and the blocks' tombstones, never held over I/O. `publishing`, above it, lets
+ *         publishes and deletes come one after the other; quarantine may come from any thread.
  */
 #include "narthex/block/block_list.h"
 
@@ -31,6 +31,7 @@ struct block_list {
     char *blocks_dir, *tmp_dir, *quarantine_dir; /* [I] */
     struct group_cache *cache;                   /* [I] */
     struct catalog *catalog;                     /* [I] */
+    struct nx_mutex publishing;                  /* held over a publish or a delete */
     struct nx_mutex lock;
     struct block **live; /* [L:lock] by precedence: commit_min, then ulid; one reference each */
     size_t live_count, live_cap;       /* [L:lock] */
@@ -236,6 +237,21 @@ static nx_code start_tmp_entry(void *context, const char *name, bool is_director
     return remove_dir(list, list->tmp_dir, name, err);
 }
 
+static nx_code start_tombstones(void *context, const char *ulid, struct nx_bytes packed,
+                                struct nx_err *err)
+{
+    struct block_list *list = context;
+    for (size_t i = 0; i < list->live_count; i++) {
+        struct block *block = list->live[i];
+        if (strcmp(block_meta(block)->ulid, ulid) != 0)
+            continue;
+        nx_code code = tombstones_unpack(packed, (uint32_t)block_meta(block)->series_count,
+                                         &block->tombstones, err);
+        return code == NX_OK ? NX_OK : nx_err_wrap(err, "catalog: block %s", ulid);
+    }
+    return NX_OK;
+}
+
 static nx_code list_start(struct block_list *list, const char *data_dir, struct nx_err *err)
 {
     nx_code code = list->io->mkdir(list->io, list->blocks_dir, err);
@@ -251,6 +267,8 @@ static nx_code list_start(struct block_list *list, const char *data_dir, struct 
     nx_buf_deinit(&path);
     if (code == NX_OK)
         code = catalog_each(list->catalog, start_row, list, err);
+    if (code == NX_OK)
+        code = catalog_each_tombstones(list->catalog, start_tombstones, list, err);
     if (code == NX_OK)
         code = io_each_entry(list->io, list->blocks_dir, start_entry, list, err);
     if (code == NX_OK)
@@ -270,6 +288,7 @@ nx_code block_list_open(struct block_list **out_list, const struct block_list_op
     list->quarantine_dir = nx_strdup(path_join(&path, options->data_dir, "quarantine"));
     nx_buf_deinit(&path);
     list->cache = group_cache_new(options->cache_bytes);
+    mutex_init(&list->publishing, LOCK_RANK_BLOCK_PUBLISH);
     mutex_init(&list->lock, LOCK_RANK_BLOCK_LIST);
     nx_code code = list_start(list, options->data_dir, err);
     if (code != NX_OK) {
@@ -293,6 +312,7 @@ void block_list_close(struct block_list *list)
     catalog_close(list->catalog);
     group_cache_free(list->cache);
     mutex_deinit(&list->lock);
+    mutex_deinit(&list->publishing);
     nx_free(list->live);
     nx_free(list->retired);
     nx_free(list->blocks_dir);
@@ -324,19 +344,25 @@ void block_list_snapshot(struct block_list *list, int64_t min_ms, int64_t max_ms
     mutex_lock(&list->lock);
     out->count = 0;
     out->blocks = nx_alloc(list->live_count * sizeof(struct block *));
+    out->tombstones = nx_alloc(list->live_count * sizeof(struct tombstones *));
     for (size_t i = 0; i < list->live_count; i++) {
         const struct block_meta *meta = block_meta(list->live[i]);
-        if (meta->min_time_ms <= max_ms && meta->max_time_ms >= min_ms)
-            out->blocks[out->count++] = block_ref(list->live[i]);
+        if (meta->min_time_ms > max_ms || meta->max_time_ms < min_ms)
+            continue;
+        out->tombstones[out->count] = tombstones_ref(list->live[i]->tombstones);
+        out->blocks[out->count++] = block_ref(list->live[i]);
     }
     mutex_unlock(&list->lock);
 }
 
 void block_snapshot_end(struct block_snapshot *snapshot)
 {
-    for (size_t i = 0; i < snapshot->count; i++)
+    for (size_t i = 0; i < snapshot->count; i++) {
+        tombstones_unref(snapshot->tombstones[i]);
         block_unref(snapshot->blocks[i]);
+    }
     nx_free(snapshot->blocks);
+    nx_free(snapshot->tombstones);
     *snapshot = (struct block_snapshot){0};
 }
 
@@ -363,8 +389,14 @@ void block_list_stats(struct block_list *list, struct block_list_stats *out)
     out->blocks = list->live_count;
     for (size_t i = 0; i < list->live_count; i++) {
         const struct block_meta *meta = block_meta(list->live[i]);
-        out->bytes += meta->index_bytes + meta->chunks_bytes;
+        out->bytes += list->live[i]->disk_bytes;
         out->samples += meta->sample_count;
+        const struct tombstones *tombstones = list->live[i]->tombstones;
+        if (tombstones == NULL)
+            continue;
+        out->tombstone_blocks++;
+        out->tombstones += tombstones_count(tombstones);
+        out->tombstone_bytes += tombstones_packed(tombstones).len;
     }
     out->quarantined = list->quarantined;
     out->waiting = list->retired_count;
@@ -378,8 +410,19 @@ void block_list_stats(struct block_list *list, struct block_list_stats *out)
 nx_code block_list_begin(struct block_list *list, char out_ulid[ULID_TEXT_LEN + 1],
                          struct nx_buf *out_dir, struct nx_err *err)
 {
+    return block_list_begin_like(list, NULL, out_ulid, out_dir, err);
+}
+
+#define ULID_TIME_LEN 10u /* characters; the rest is random */
+
+nx_code block_list_begin_like(struct block_list *list, const char *like,
+                              char out_ulid[ULID_TEXT_LEN + 1], struct nx_buf *out_dir,
+                              struct nx_err *err)
+{
     char ulid[ULID_TEXT_LEN + 1];
     ulid_new(ulid, clock_wall_ms(list->clock));
+    if (like != NULL)
+        memcpy(ulid, like, ULID_TIME_LEN);
     nx_code code = catalog_begin(list->catalog, ulid, err);
     if (code != NX_OK)
         return code;
@@ -427,14 +470,14 @@ static nx_code publish_open(struct block_list *list, const struct block_meta *li
     return code;
 }
 
-static void publish_swap(struct block_list *list, struct block **live, size_t live_count,
-                         struct block *const *retired, size_t retired_count)
+static void publish_swap(struct block_list *list, struct block **live,
+                         const struct block_publish *publish)
 {
     mutex_lock(&list->lock);
-    for (size_t i = 0; i < live_count; i++)
+    for (size_t i = 0; i < publish->live_count; i++)
         live_insert_locked(list, live[i]);
-    for (size_t i = 0; i < retired_count; i++) {
-        struct block *block = live_remove_locked(list, block_meta(retired[i])->ulid);
+    for (size_t i = 0; i < publish->retired_count; i++) {
+        struct block *block = live_remove_locked(list, block_meta(publish->retired[i])->ulid);
         if (block != NULL)
             array_insert(&list->retired, &list->retired_count, &list->retired_cap,
                          list->retired_count, block);
@@ -442,38 +485,134 @@ static void publish_swap(struct block_list *list, struct block **live, size_t li
     mutex_unlock(&list->lock);
 }
 
-nx_code block_list_publish(struct block_list *list, const struct block_meta *live,
-                           size_t live_count, struct block *const *retired, size_t retired_count,
-                           struct nx_err *err)
+/* What is deleted of the new blocks: their own, and what was deleted of the old ones since the new were begun. */
+static nx_code publish_tombstones(struct block_list *list, struct block **live,
+                                  const struct block_publish *publish, struct nx_err *err)
 {
+    nx_code code = NX_OK;
+    for (size_t i = 0; code == NX_OK && i < publish->live_count; i++) {
+        if (publish->made != NULL)
+            live[i]->tombstones = tombstones_ref(publish->made[i]);
+        for (size_t j = 0; code == NX_OK && j < publish->retired_count; j++) {
+            struct block *source = publish->retired[j];
+            const struct tombstones *applied =
+                publish->applied == NULL ? NULL : publish->applied[j];
+            mutex_lock(&list->lock);
+            struct tombstones *current = tombstones_ref(source->tombstones);
+            mutex_unlock(&list->lock);
+            if (current != NULL && current != applied)
+                code =
+                    tombstones_carry(source, applied, current, live[i], &live[i]->tombstones, err);
+            tombstones_unref(current);
+        }
+    }
+    return code;
+}
+
+static nx_code publish_commit(struct block_list *list, struct block **live,
+                              const struct block_publish *publish, struct nx_err *err)
+{
+    const char **retired = nx_calloc(publish->retired_count + 1, sizeof(*retired));
+    struct catalog_tombstones *rows = nx_calloc(publish->live_count + 1, sizeof(*rows));
+    size_t row_count = 0;
+    for (size_t i = 0; i < publish->retired_count; i++)
+        retired[i] = block_meta(publish->retired[i])->ulid;
+    for (size_t i = 0; i < publish->live_count; i++)
+        if (live[i]->tombstones != NULL)
+            rows[row_count++] = (struct catalog_tombstones){publish->live[i].ulid,
+                                                            tombstones_packed(live[i]->tombstones)};
+    const struct catalog_change change = {
+        .live = publish->live,
+        .live_count = publish->live_count,
+        .retired = retired,
+        .retired_count = publish->retired_count,
+        .tombstones = rows,
+        .tombstone_count = row_count,
+    };
+    nx_code code = catalog_apply(list->catalog, &change, err);
+    nx_free(retired);
+    nx_free(rows);
+    return code;
+}
+
+nx_code block_list_publish_merged(struct block_list *list, const struct block_publish *publish,
+                                  struct nx_err *err)
+{
+    size_t live_count = publish->live_count;
     struct block **opened = nx_calloc(live_count + 1, sizeof(*opened));
-    const char **ulids = nx_calloc(retired_count + 1, sizeof(*ulids));
-    for (size_t i = 0; i < retired_count; i++)
-        ulids[i] = block_meta(retired[i])->ulid;
     bool is_undecided = false;
+    mutex_lock(&list->publishing);
     list->io->crash_point(list->io, "publish_begun");
-    nx_code code = publish_move(list, live, live_count, err);
+    nx_code code = publish_move(list, publish->live, live_count, err);
     if (code == NX_OK)
-        code = publish_open(list, live, live_count, opened, err);
+        code = publish_open(list, publish->live, live_count, opened, err);
+    if (code == NX_OK)
+        code = publish_tombstones(list, opened, publish, err);
     if (code == NX_OK) {
         list->io->crash_point(list->io, "publish_renamed");
-        code = catalog_publish(list->catalog, live, live_count, ulids, retired_count, err);
+        code = publish_commit(list, opened, publish, err);
         is_undecided = code != NX_OK && code != NX_E_FULL;
     }
     if (code == NX_OK) {
         list->io->crash_point(list->io, "publish_committed");
-        publish_swap(list, opened, live_count, retired, retired_count);
+        publish_swap(list, opened, publish);
         block_list_sweep(list);
     } else {
         for (size_t i = 0; i < live_count; i++) {
             block_unref(opened[i]);
             if (!is_undecided)
-                block_list_abandon(list, live[i].ulid);
+                block_list_abandon(list, publish->live[i].ulid);
         }
     }
+    mutex_unlock(&list->publishing);
     nx_free(opened);
-    nx_free(ulids);
     return code;
+}
+
+nx_code block_list_publish(struct block_list *list, const struct block_meta *live,
+                           size_t live_count, struct block *const *retired, size_t retired_count,
+                           struct nx_err *err)
+{
+    const struct block_publish publish = {
+        .live = live, .live_count = live_count, .retired = retired, .retired_count = retired_count};
+    return block_list_publish_merged(list, &publish, err);
+}
+
+/* ---- deletes ---- */
+
+NX_NO_THREAD_ANALYSIS void block_list_lock_publishing(struct block_list *list)
+{
+    mutex_lock(&list->publishing);
+}
+
+NX_NO_THREAD_ANALYSIS void block_list_unlock_publishing(struct block_list *list)
+{
+    mutex_unlock(&list->publishing);
+}
+
+nx_code block_list_set_tombstones(struct block_list *list, struct block *const *blocks,
+                                  struct tombstones *const *tombstones, size_t count,
+                                  const char *key, struct nx_bytes value, struct nx_err *err)
+{
+    struct catalog_tombstones *rows = nx_calloc(count + 1, sizeof(*rows));
+    for (size_t i = 0; i < count; i++)
+        rows[i] = (struct catalog_tombstones){block_meta(blocks[i])->ulid,
+                                              tombstones_packed(tombstones[i])};
+    const struct catalog_change change = {
+        .tombstones = rows, .tombstone_count = count, .key = key, .value = value};
+    list->io->crash_point(list->io, "delete_begun");
+    nx_code code = catalog_apply(list->catalog, &change, err);
+    nx_free(rows);
+    if (code != NX_OK)
+        return code;
+    list->io->crash_point(list->io, "delete_committed");
+    mutex_lock(&list->lock);
+    for (size_t i = 0; i < count; i++) {
+        tombstones_unref(blocks[i]->tombstones);
+        blocks[i]->tombstones = tombstones_ref(tombstones[i]);
+    }
+    mutex_unlock(&list->lock);
+    return NX_OK;
 }
 
 /* A retired block that only the list refers to; the reference is the caller's. */

@@ -49,6 +49,9 @@ static nx_code open_files(struct block *block, struct nx_err *err)
     if (code == NX_OK)
         code = block->io->open(block->io, path_join(&path, block->dir, BLOCK_CHUNKS_NAME), O_RDONLY,
                                0, &block->chunks_fd, err);
+    if (code == NX_OK)
+        block->disk_bytes =
+            bytes.len + block->file.meta.index_bytes + block->file.meta.chunks_bytes;
     nx_buf_deinit(&path);
     nx_buf_deinit(&bytes);
     return code;
@@ -97,6 +100,7 @@ void block_unref(struct block *block)
         nx_ignore(block->io->close(block->io, block->chunks_fd, &ignored));
     }
     block_meta_file_deinit(&block->file);
+    tombstones_unref(block->tombstones);
     mutex_deinit(&block->lock);
     nx_free(block->dir);
     nx_free(block);

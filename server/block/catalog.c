@@ -5,6 +5,9 @@
  *   block   ulid           state u8, and when live the fixed part of block.meta
  *   kv      a name         whatever its module put there
  *   state   "state"        format version u32, number of rows u64, sum of all rows' checksums u64
+ *   tomb    ulid           what is deleted of the block (tombstones.c)
+ *
+ * `tomb` is made by the first delete, and makes it format 2: a directory that never saw one stays format 1.
  *
  * Invariants  1. every value ends with the XXH3-64 of table, key and payload.
  *             2. the state row counts and sums all others in the same transaction: a row that got lost, or came back
@@ -40,9 +43,10 @@ enum catalog_table {
     CATALOG_TABLE_BLOCK,
     CATALOG_TABLE_KV,
     CATALOG_TABLE_STATE,
+    CATALOG_TABLE_TOMB, /* missing in format 1 */
     CATALOG_TABLE_COUNT,
 };
-static const char *const table_names[CATALOG_TABLE_COUNT] = {"block", "kv", "state"};
+static const char *const table_names[CATALOG_TABLE_COUNT] = {"block", "kv", "state", "tomb"};
 
 struct catalog {
     char *path; /* [I] */
@@ -51,12 +55,14 @@ struct catalog {
     MDB_dbi tables[CATALOG_TABLE_COUNT]; /* [L:lock] */
     size_t map_bytes;                    /* [L:lock] */
     uint64_t row_count, row_sum;         /* [L:lock] as the last transaction left them */
+    bool has_tombstones;                 /* [L:lock] the table `tomb` is there */
 };
 
 /* A write in progress. */
 struct change {
     MDB_txn *txn;
     uint64_t row_count, row_sum;
+    bool has_tombstones;
 };
 
 static nx_code catalog_failed(struct nx_err *err, int status, const char *what)
@@ -166,7 +172,8 @@ static int row_put(struct catalog *catalog, struct change *change, enum catalog_
 static int state_write(struct catalog *catalog, struct change *change)
 {
     uint8_t payload[CATALOG_STATE_BYTES];
-    store_u32(payload, CATALOG_FORMAT_VERSION);
+    store_u32(payload,
+              change->has_tombstones ? CATALOG_FORMAT_VERSION : CATALOG_FORMAT_VERSION_MIN);
     store_u64(payload + 4, change->row_count);
     store_u64(payload + 12, change->row_sum);
     return row_write(catalog, change, CATALOG_TABLE_STATE, "state",
@@ -175,10 +182,11 @@ static int state_write(struct catalog *catalog, struct change *change)
 
 /* ---- open ---- */
 
+/* Those of format 1. */
 static int tables_open(struct catalog *catalog, MDB_txn *txn, unsigned flags)
 {
     int status = 0;
-    for (unsigned i = 0; status == 0 && i < CATALOG_TABLE_COUNT; i++)
+    for (unsigned i = 0; status == 0 && i < CATALOG_TABLE_TOMB; i++)
         status = mdb_dbi_open(txn, table_names[i], flags, &catalog->tables[i]);
     return status;
 }
@@ -223,14 +231,20 @@ static nx_code verify_rows(struct catalog *catalog, MDB_txn *txn, struct nx_err 
     if (state.len < sizeof(uint32_t))
         return nx_err_set(err, NX_E_CORRUPT, "catalog: the state row is too short");
     uint32_t version = load_u32(state.data);
-    if (version != CATALOG_FORMAT_VERSION)
+    if (version < CATALOG_FORMAT_VERSION_MIN || version > CATALOG_FORMAT_VERSION)
         return nx_err_set(err, NX_E_INVALID,
                           "catalog: format version %" PRIu32 ", this program knows %u", version,
                           CATALOG_FORMAT_VERSION);
-    struct change seen = {0};
+    struct change seen = {.has_tombstones = version == CATALOG_FORMAT_VERSION};
     nx_code code = verify_table(catalog, txn, CATALOG_TABLE_BLOCK, &seen, err);
     if (code == NX_OK)
         code = verify_table(catalog, txn, CATALOG_TABLE_KV, &seen, err);
+    if (code == NX_OK && seen.has_tombstones) {
+        status = mdb_dbi_open(txn, table_names[CATALOG_TABLE_TOMB], 0,
+                              &catalog->tables[CATALOG_TABLE_TOMB]);
+        code = status == 0 ? verify_table(catalog, txn, CATALOG_TABLE_TOMB, &seen, err)
+                           : catalog_failed(err, status, "the tombstones");
+    }
     if (code != NX_OK)
         return code;
     if (state.len != CATALOG_STATE_BYTES || load_u64(state.data + 4) != seen.row_count ||
@@ -238,6 +252,7 @@ static nx_code verify_rows(struct catalog *catalog, MDB_txn *txn, struct nx_err 
         return nx_err_set(err, NX_E_CORRUPT, "catalog: rows are missing or out of date");
     catalog->row_count = seen.row_count;
     catalog->row_sum = seen.row_sum;
+    catalog->has_tombstones = seen.has_tombstones;
     return NX_OK;
 }
 
@@ -312,7 +327,9 @@ static nx_code catalog_change_locked(struct catalog *catalog, change_fn make, vo
 {
     nx_code code = catalog_ready_locked(catalog, err);
     while (code == NX_OK) {
-        struct change change = {.row_count = catalog->row_count, .row_sum = catalog->row_sum};
+        struct change change = {.row_count = catalog->row_count,
+                                .row_sum = catalog->row_sum,
+                                .has_tombstones = catalog->has_tombstones};
         int status = mdb_txn_begin(catalog->env, NULL, 0, &change.txn);
         if (status == 0)
             status = make(catalog, &change, context);
@@ -323,6 +340,7 @@ static nx_code catalog_change_locked(struct catalog *catalog, change_fn make, vo
             if (status == 0) {
                 catalog->row_count = change.row_count;
                 catalog->row_sum = change.row_sum;
+                catalog->has_tombstones = change.has_tombstones;
                 return NX_OK;
             }
             if (status != MDB_MAP_FULL) {
@@ -480,11 +498,38 @@ nx_code catalog_begin(struct catalog *catalog, const char *ulid, struct nx_err *
     return catalog_change(catalog, make_begin, &context, err);
 }
 
+/* ---- tombstones ---- */
+
+static int forget_tombstones(struct catalog *catalog, struct change *change, const char *ulid)
+{
+    if (!change->has_tombstones)
+        return 0;
+    int status = row_forget(catalog, change, CATALOG_TABLE_TOMB, ulid);
+    return status == MDB_NOTFOUND ? 0 : status;
+}
+
+static int put_tombstones(struct catalog *catalog, struct change *change,
+                          const struct catalog_tombstones *row)
+{
+    if (row->packed.len == 0)
+        return forget_tombstones(catalog, change, row->ulid);
+    int status = 0;
+    if (!change->has_tombstones) {
+        status = mdb_dbi_open(change->txn, table_names[CATALOG_TABLE_TOMB], MDB_CREATE,
+                              &catalog->tables[CATALOG_TABLE_TOMB]);
+        change->has_tombstones = status == 0;
+    }
+    return status == 0 ? row_put(catalog, change, CATALOG_TABLE_TOMB, row->ulid, row->packed)
+                       : status;
+}
+
 static int make_forget(struct catalog *catalog, struct change *change, void *context)
 {
     const struct ulid_context *forget = context;
     int status = row_forget(catalog, change, CATALOG_TABLE_BLOCK, forget->ulid);
-    return status == MDB_NOTFOUND ? 0 : status;
+    if (status == 0 || status == MDB_NOTFOUND)
+        status = forget_tombstones(catalog, change, forget->ulid);
+    return status;
 }
 
 nx_code catalog_forget(struct catalog *catalog, const char *ulid, struct nx_err *err)
@@ -493,29 +538,37 @@ nx_code catalog_forget(struct catalog *catalog, const char *ulid, struct nx_err 
     return catalog_change(catalog, make_forget, &context, err);
 }
 
-struct publish_context {
-    const struct block_meta *live;
-    size_t live_count;
-    const char *const *retired;
-    size_t retired_count;
-};
-
-static int make_publish(struct catalog *catalog, struct change *change, void *context)
+static int make_change(struct catalog *catalog, struct change *change, void *context)
 {
-    const struct publish_context *publish = context;
+    const struct catalog_change *made = context;
     int status = 0;
-    for (size_t i = 0; status == 0 && i < publish->live_count; i++)
-        status = put_block(catalog, change, publish->live[i].ulid, CATALOG_LIVE, &publish->live[i]);
-    for (size_t i = 0; status == 0 && i < publish->retired_count; i++)
-        status = put_block(catalog, change, publish->retired[i], CATALOG_RETIRED, NULL);
+    for (size_t i = 0; status == 0 && i < made->live_count; i++)
+        status = put_block(catalog, change, made->live[i].ulid, CATALOG_LIVE, &made->live[i]);
+    for (size_t i = 0; status == 0 && i < made->tombstone_count; i++)
+        status = put_tombstones(catalog, change, &made->tombstones[i]);
+    for (size_t i = 0; status == 0 && i < made->retired_count; i++) {
+        status = put_block(catalog, change, made->retired[i], CATALOG_RETIRED, NULL);
+        if (status == 0)
+            status = forget_tombstones(catalog, change, made->retired[i]);
+    }
+    if (status == 0 && made->key != NULL)
+        status = row_put(catalog, change, CATALOG_TABLE_KV, made->key, made->value);
     return status;
+}
+
+nx_code catalog_apply(struct catalog *catalog, const struct catalog_change *change,
+                      struct nx_err *err)
+{
+    struct catalog_change context = *change;
+    return catalog_change(catalog, make_change, &context, err);
 }
 
 nx_code catalog_publish(struct catalog *catalog, const struct block_meta *live, size_t live_count,
                         const char *const *retired, size_t retired_count, struct nx_err *err)
 {
-    struct publish_context context = {live, live_count, retired, retired_count};
-    return catalog_change(catalog, make_publish, &context, err);
+    const struct catalog_change change = {
+        .live = live, .live_count = live_count, .retired = retired, .retired_count = retired_count};
+    return catalog_apply(catalog, &change, err);
 }
 
 struct block_row {
@@ -605,6 +658,70 @@ nx_code catalog_each(struct catalog *catalog, catalog_each_fn each, void *contex
     for (size_t i = 0; code == NX_OK && i < rows.len / sizeof(*all); i++)
         code = each(context, all[i].ulid, all[i].state,
                     all[i].state == CATALOG_LIVE ? &all[i].meta : NULL, err);
+    nx_buf_deinit(&rows);
+    return code;
+}
+
+/* One row of `tomb`, copied: ulid, length, bytes. */
+struct tombstone_row {
+    char ulid[ULID_TEXT_LEN + 1];
+    size_t bytes;
+};
+
+static nx_code tombstones_read_locked(struct catalog *catalog, struct nx_buf *rows,
+                                      struct nx_err *err) NX_REQUIRES(catalog->lock)
+{
+    nx_code code = catalog_ready_locked(catalog, err);
+    if (code != NX_OK || !catalog->has_tombstones)
+        return code;
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    int status = mdb_txn_begin(catalog->env, NULL, MDB_RDONLY, &txn);
+    if (status == 0)
+        status = mdb_cursor_open(txn, catalog->tables[CATALOG_TABLE_TOMB], &cursor);
+    if (status != 0)
+        code = catalog_failed(err, status, "read");
+    MDB_val key, value;
+    for (MDB_cursor_op op = MDB_FIRST; code == NX_OK; op = MDB_NEXT) {
+        struct tombstone_row row = {0};
+        struct nx_bytes packed = {0};
+        uint64_t sum;
+        status = mdb_cursor_get(cursor, &key, &value, op);
+        if (status == MDB_NOTFOUND)
+            break;
+        if (status != 0)
+            code = catalog_failed(err, status, "read");
+        else if (key.mv_size != ULID_TEXT_LEN ||
+                 row_check(CATALOG_TABLE_TOMB, key, value, &packed, &sum) != NX_OK)
+            code = damaged_row("of tombstones", err);
+        if (code != NX_OK)
+            break;
+        memcpy(row.ulid, key.mv_data, ULID_TEXT_LEN);
+        row.bytes = packed.len;
+        nx_buf_append(rows, &row, sizeof(row));
+        nx_buf_append(rows, packed.data, packed.len);
+    }
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return code;
+}
+
+nx_code catalog_each_tombstones(struct catalog *catalog, catalog_tombstones_fn each, void *context,
+                                struct nx_err *err)
+{
+    struct nx_buf rows = {0};
+    mutex_lock(&catalog->lock);
+    nx_code code = tombstones_read_locked(catalog, &rows, err);
+    mutex_unlock(&catalog->lock);
+    for (size_t at = 0; code == NX_OK && at < rows.len;) {
+        struct tombstone_row row;
+        memcpy(&row, rows.data + at, sizeof(row));
+        at += sizeof(row);
+        code = each(context, row.ulid, (struct nx_bytes){rows.data + at, row.bytes}, err);
+        at += row.bytes;
+    }
     nx_buf_deinit(&rows);
     return code;
 }

@@ -6,6 +6,7 @@
  *        -> clusters of chunks that overlap in time
  *             of one source: copied as bytes when long enough, else decoded
  *             of several:    decoded and merged by time; of equal times the source of the earlier commit wins
+ *             Deleted samples leave a source's chunks before they meet others; wholly deleted chunks are not read
  *        -> merge_write: partitions
  *
  * Memory: the decoded chunks of one cluster, a reader per source, and what the open outputs hold.
@@ -29,6 +30,7 @@
 
 struct merge_source {
     struct block *block;
+    struct tombstones *tombstones; /* of the snapshot; NULL: none */
     struct block_reader *reader;
     uint32_t rank, series_count;
     struct labels labels;
@@ -59,6 +61,7 @@ struct merge {
     struct arena arena;                      /* histograms of a cluster, exemplars of a series */
     bool is_alone;                  /* the series at hand has no samples: exemplars alone */
     struct nx_buf exemplars, homes; /* struct exemplar, int64_t: of the series at hand */
+    struct nx_buf deleted[MERGE_SOURCES_MAX]; /* struct time_range: of the series at hand */
     uint64_t duplicates;
     uint32_t failed_source; /* whose bytes were bad; UINT32_MAX: none */
     _Atomic bool *is_stopping;
@@ -128,6 +131,49 @@ static int chunk_compare(const void *left, const void *right)
     return a->at.is_histogram - b->at.is_histogram;
 }
 
+static const struct time_range *deleted_ranges(const struct merge *merge, uint32_t source,
+                                               size_t *out_count)
+{
+    *out_count = merge->deleted[source].len / sizeof(struct time_range);
+    return (const struct time_range *)(const void *)merge->deleted[source].data;
+}
+
+/* What is deleted of the series at hand in one source. */
+static void load_deleted(struct merge *merge, uint32_t index)
+{
+    const struct merge_source *source = &merge->sources[index];
+    nx_buf_reset(&merge->deleted[index]);
+    if (tombstones_has(source->tombstones, source->rank))
+        tombstones_ranges(source->tombstones, source->rank, &merge->deleted[index]);
+}
+
+static bool chunk_is_gone(const struct merge *merge, const struct merge_chunk *chunk)
+{
+    size_t count;
+    const struct time_range *ranges = deleted_ranges(merge, chunk->source, &count);
+    return time_ranges_cover(ranges, count, chunk->at.first_ms, chunk->at.last_ms);
+}
+
+static bool chunk_is_touched(const struct merge *merge, const struct merge_chunk *chunk)
+{
+    size_t count;
+    const struct time_range *ranges = deleted_ranges(merge, chunk->source, &count);
+    return time_ranges_overlap(ranges, count, chunk->at.first_ms, chunk->at.last_ms);
+}
+
+/* Takes the deleted samples out of the chunk's own, which end the columns. */
+static void filter_tail(const struct merge *merge, const struct merge_chunk *chunk,
+                        struct nx_buf *times, struct nx_buf *cells)
+{
+    size_t range_count, cut = chunk->at.count;
+    const struct time_range *ranges = deleted_ranges(merge, chunk->source, &range_count);
+    int64_t *tail_times = (int64_t *)(void *)(times->data + times->len) - cut;
+    void *tail_cells = cells->data + cells->len - cut * sizeof(double);
+    cut -= time_ranges_filter(ranges, range_count, tail_times, tail_cells, chunk->at.count);
+    times->len -= cut * sizeof(*tail_times);
+    cells->len -= cut * sizeof(double);
+}
+
 static nx_code collect_chunks(struct merge *merge, const uint32_t *with, uint32_t with_count,
                               struct nx_err *err)
 {
@@ -136,6 +182,7 @@ static nx_code collect_chunks(struct merge *merge, const uint32_t *with, uint32_
     for (uint32_t i = 0; i < with_count; i++) {
         struct merge_source *source = &merge->sources[with[i]];
         nx_buf_reset(&merge->found);
+        load_deleted(merge, with[i]);
         nx_code code = block_reader_chunks(source->reader, source->rank, &merge->found, err);
         if (code != NX_OK) {
             merge->failed_source = with[i];
@@ -146,28 +193,34 @@ static nx_code collect_chunks(struct merge *merge, const uint32_t *with, uint32_
             (const struct block_chunk *)(const void *)merge->found.data;
         for (size_t j = 0; j < merge->found.len / sizeof(*found); j++) {
             struct merge_chunk chunk = {.at = found[j], .source = with[i]};
-            nx_buf_append(&merge->chunks, &chunk, sizeof(chunk));
+            if (!chunk_is_gone(merge, &chunk))
+                nx_buf_append(&merge->chunks, &chunk, sizeof(chunk));
         }
     }
-    if (merge->chunks.len > 0)
+    if (merge->chunks.len > 0) /* nothing: all is deleted */
         qsort(merge->chunks.data, merge->chunks.len / sizeof(struct merge_chunk),
               sizeof(struct merge_chunk), chunk_compare);
     return NX_OK;
 }
 
-/* Times and bytes of a chunk; its partitions learn of its commits. */
+/* Times and bytes of a chunk. */
 static nx_code chunk_load(struct merge *merge, const struct merge_chunk *chunk,
                           const int64_t **out_times_ms, struct nx_bytes *out_bytes,
                           struct nx_err *err)
 {
     struct merge_source *source = &merge->sources[chunk->source];
     nx_code code = block_reader_chunk(source->reader, &chunk->at, out_times_ms, out_bytes, err);
-    if (code != NX_OK) {
+    if (code != NX_OK)
         merge->failed_source = chunk->source;
-        return code;
-    }
-    return merge_outputs_note(&merge->outputs, *out_times_ms, chunk->at.count,
-                              block_meta(source->block), err);
+    return code;
+}
+
+/* The partitions of what is left of a chunk learn of its commits. */
+static nx_code chunk_note(struct merge *merge, const struct merge_chunk *chunk,
+                          const int64_t *times_ms, size_t count, struct nx_err *err)
+{
+    return merge_outputs_note(&merge->outputs, times_ms, count,
+                              block_meta(merge->sources[chunk->source].block), err);
 }
 
 static enum merge_kind chunk_kind(const struct merge_chunk *chunk)
@@ -200,6 +253,34 @@ static nx_code chunk_decode_into(struct merge *merge, const struct merge_chunk *
                       block_meta(merge->sources[chunk->source].block)->ulid);
 }
 
+static void column_reset(struct merge_column *column)
+{
+    nx_buf_reset(&column->times);
+    nx_buf_reset(&column->cells);
+    column->next = 0;
+}
+
+/* A chunk that overlaps no other, but has deleted samples. */
+static nx_code merge_touched(struct merge *merge, const struct merge_chunk *chunk,
+                             const int64_t *times, struct nx_bytes bytes, struct nx_err *err)
+{
+    struct merge_column *left = &merge->merged[chunk_kind(chunk)];
+    column_reset(left);
+    arena_reset(&merge->arena);
+    nx_buf_append(&left->times, times, chunk->at.count * sizeof(*times));
+    nx_code code = chunk_decode_into(merge, chunk, bytes, &left->cells, err);
+    if (code != NX_OK)
+        return code;
+    filter_tail(merge, chunk, &left->times, &left->cells);
+    const int64_t *left_ms = (const int64_t *)(const void *)left->times.data;
+    size_t count = left->times.len / sizeof(*left_ms);
+    code = chunk_note(merge, chunk, left_ms, count, err);
+    if (code != NX_OK)
+        return code;
+    return merge_outputs_samples(&merge->outputs, chunk_kind(chunk), left_ms, left->cells.data,
+                                 count, err);
+}
+
 /* A chunk whose samples are nobody else's. */
 static nx_code merge_single(struct merge *merge, const struct merge_chunk *chunk,
                             struct nx_err *err)
@@ -208,6 +289,10 @@ static nx_code merge_single(struct merge *merge, const struct merge_chunk *chunk
     struct nx_bytes bytes = {0};
     bool is_taken = false;
     nx_code code = chunk_load(merge, chunk, &times, &bytes, err);
+    if (code == NX_OK && chunk_is_touched(merge, chunk))
+        return merge_touched(merge, chunk, times, bytes, err);
+    if (code == NX_OK)
+        code = chunk_note(merge, chunk, times, chunk->at.count, err);
     if (code == NX_OK)
         code = merge_outputs_chunk(&merge->outputs, times, chunk->at.count, bytes, &is_taken, err);
     if (code != NX_OK || is_taken)
@@ -238,13 +323,6 @@ static bool column_time(const struct merge_column *column, int64_t *out_ms)
         return false;
     *out_ms = ((const int64_t *)(const void *)column->times.data)[column->next];
     return true;
-}
-
-static void column_reset(struct merge_column *column)
-{
-    nx_buf_reset(&column->times);
-    nx_buf_reset(&column->cells);
-    column->next = 0;
 }
 
 /* Columns into merge->merged. Sources ascend by precedence, so of equal times the first is right; a float precedes a
@@ -303,7 +381,15 @@ static nx_code merge_overlapping(struct merge *merge, const struct merge_chunk *
             code = chunk_decode_into(merge, &chunks[i], bytes, &column->cells, err);
         if (code != NX_OK)
             return code;
+        size_t before = column->times.len / sizeof(*times);
         nx_buf_append(&column->times, times, chunks[i].at.count * sizeof(*times));
+        if (chunk_is_touched(merge, &chunks[i]))
+            filter_tail(merge, &chunks[i], &column->times, &column->cells);
+        code = chunk_note(merge, &chunks[i],
+                          (const int64_t *)(const void *)column->times.data + before,
+                          column->times.len / sizeof(*times) - before, err);
+        if (code != NX_OK)
+            return code;
     }
     nx_code code = merge_columns(merge, with, with_count, err);
     for (size_t kind = 0; code == NX_OK && kind < MERGE_KINDS; kind++) {
@@ -330,24 +416,49 @@ static nx_code merge_cluster(struct merge *merge, const struct merge_chunk *chun
 
 /* ---- exemplars of one series ---- */
 
+/* The first chunk from `at` on whose first sample stays. */
+static size_t next_whole(const struct merge *merge, size_t at)
+{
+    const struct merge_chunk *chunks = (const struct merge_chunk *)(const void *)merge->chunks.data;
+    size_t count = merge->chunks.len / sizeof(*chunks);
+    while (at < count && chunk_is_touched(merge, &chunks[at]))
+        at++;
+    return at;
+}
+
 /* A sample near each exemplar, which every pass finds the same: the first of the last chunk that begins before it, or
- * of all chunks; for a series that has none anywhere, one at `alone_ms`. */
+ * of all chunks; for a series that has none anywhere, one at `alone_ms`. Chunks with deleted samples do not count. */
 static void find_homes(struct merge *merge, const struct exemplar *exemplars, size_t count,
                        int64_t alone_ms)
 {
     const struct merge_chunk *chunks = (const struct merge_chunk *)(const void *)merge->chunks.data;
     size_t chunk_count = merge->chunks.len / sizeof(*chunks);
-    size_t at = 0;
+    size_t at = next_whole(merge, 0), next;
+    merge->is_alone |= at == chunk_count;
     nx_buf_reset(&merge->homes);
     for (size_t i = 0; i < count; i++) {
         if (merge->is_alone) {
             nx_buf_append(&merge->homes, &alone_ms, sizeof(alone_ms));
             continue;
         }
-        while (at + 1 < chunk_count && chunks[at + 1].at.first_ms <= exemplars[i].time_ms)
-            at++;
+        while ((next = next_whole(merge, at + 1)) < chunk_count &&
+               chunks[next].at.first_ms <= exemplars[i].time_ms)
+            at = next;
         nx_buf_append(&merge->homes, &chunks[at].at.first_ms, sizeof(int64_t));
     }
+}
+
+/* Takes those of one source, which begin at byte `from`, out where they are deleted. */
+static void filter_exemplars(struct merge *merge, uint32_t source, size_t from)
+{
+    size_t range_count;
+    const struct time_range *ranges = deleted_ranges(merge, source, &range_count);
+    if (range_count > 0)
+        merge->exemplars.len =
+            from + exemplars_filter(ranges, range_count,
+                                    (struct exemplar *)(void *)(merge->exemplars.data + from),
+                                    (merge->exemplars.len - from) / sizeof(struct exemplar)) *
+                       sizeof(struct exemplar);
 }
 
 static nx_code merge_exemplars(struct merge *merge, const uint32_t *with, uint32_t with_count,
@@ -357,12 +468,14 @@ static nx_code merge_exemplars(struct merge *merge, const uint32_t *with, uint32
     arena_reset(&merge->arena);
     for (uint32_t i = 0; i < with_count; i++) {
         struct merge_source *source = &merge->sources[with[i]];
+        size_t before = merge->exemplars.len;
         nx_code code = block_reader_exemplars(source->reader, source->rank, INT64_MIN, INT64_MAX,
                                               &merge->arena, &merge->exemplars, err);
         if (code != NX_OK) {
             merge->failed_source = with[i];
             return code;
         }
+        filter_exemplars(merge, with[i], before);
     }
     if (merge->exemplars.len == 0 || (merge->chunks.len == 0 && !merge->is_alone))
         return NX_OK;
@@ -431,14 +544,14 @@ static nx_code merge_pass(struct merge *merge, struct nx_err *err)
     return code == NX_OK ? merge_outputs_finish(&merge->outputs, err) : code;
 }
 
-static nx_code check_space(struct block_list *list, uint64_t bytes, struct nx_err *err)
+nx_code merge_check_space(struct block_list *list, uint64_t bytes, struct nx_err *err)
 {
     uint64_t available = 0;
     nx_code code = io_free_bytes(block_list_tmp_dir(list), &available, err);
     if (code != NX_OK)
         return code;
     if (available < bytes + MERGE_SPACE_RESERVE)
-        return nx_err_set(err, NX_E_FULL, "merge: needs %" PRIu64 " bytes, %" PRIu64 " are free",
+        return nx_err_set(err, NX_E_FULL, "needs %" PRIu64 " bytes, %" PRIu64 " are free",
                           bytes + MERGE_SPACE_RESERVE, available);
     return NX_OK;
 }
@@ -447,13 +560,17 @@ static nx_code merge_blocks(struct merge *merge, struct block_list *list,
                             struct merge_result *result, struct nx_err *err)
 {
     struct block *blocks[MERGE_SOURCES_MAX];
+    struct tombstones *applied[MERGE_SOURCES_MAX];
     uint64_t bytes = 0;
+    uint64_t samples = 0;
     for (uint32_t i = 0; i < merge->source_count; i++) {
         const struct block_meta *meta = block_meta(merge->sources[i].block);
         blocks[i] = merge->sources[i].block;
+        applied[i] = merge->sources[i].tombstones;
+        samples += meta->sample_count;
         bytes += meta->index_bytes + meta->chunks_bytes;
     }
-    nx_code code = check_space(list, bytes, err);
+    nx_code code = merge_check_space(list, bytes, err);
     for (uint32_t i = 0; code == NX_OK && i < merge->source_count; i++) {
         struct merge_source *source = &merge->sources[i];
         code = block_reader_new_walk(source->block, &source->reader, err);
@@ -480,7 +597,13 @@ static nx_code merge_blocks(struct merge *merge, struct block_list *list,
         result->exemplars += metas[i].exemplar_count;
         result->bytes_out += metas[i].index_bytes + metas[i].chunks_bytes;
     }
-    code = block_list_publish(list, metas, count, blocks, merge->source_count, err);
+    result->deleted = samples - result->samples - merge->duplicates;
+    const struct block_publish publish = {.live = metas,
+                                          .live_count = count,
+                                          .retired = blocks,
+                                          .retired_count = merge->source_count,
+                                          .applied = applied};
+    code = block_list_publish_merged(list, &publish, err);
     /* Published or not: what becomes of the outputs is decided there. */
     nx_buf_reset(&merge->outputs.metas);
     return code;
@@ -512,6 +635,7 @@ static void merge_deinit(struct merge *merge)
         block_reader_free(merge->sources[i].reader);
         for (size_t kind = 0; kind < MERGE_KINDS; kind++)
             column_deinit(&merge->columns[i][kind]);
+        nx_buf_deinit(&merge->deleted[i]);
     }
     for (size_t kind = 0; kind < MERGE_KINDS; kind++)
         column_deinit(&merge->merged[kind]);
@@ -523,16 +647,16 @@ static void merge_deinit(struct merge *merge)
     nx_free(merge);
 }
 
-/* Metas of all blocks that may be merged; *out_blocks are theirs. */
+/* Metas of all blocks that may be merged, and where in the snapshot they are. */
 static size_t gather_metas(const struct block_snapshot *snapshot, struct block_meta *metas,
-                           struct block **out_blocks)
+                           size_t *out_at)
 {
     size_t count = 0;
     for (size_t i = 0; i < snapshot->count; i++) {
         if (atomic_load_explicit(&snapshot->blocks[i]->is_damaged, memory_order_relaxed))
             continue;
         metas[count] = *block_meta(snapshot->blocks[i]);
-        out_blocks[count++] = snapshot->blocks[i];
+        out_at[count++] = i;
     }
     return count;
 }
@@ -543,8 +667,8 @@ nx_code merge_run(struct block_list *list, int64_t now_ms, bool force, _Atomic b
     struct block_snapshot snapshot;
     block_list_snapshot(list, INT64_MIN, INT64_MAX, &snapshot);
     struct block_meta *metas = nx_calloc(snapshot.count + 1, sizeof(*metas));
-    struct block **blocks = nx_calloc(snapshot.count + 1, sizeof(*blocks));
-    size_t count = gather_metas(&snapshot, metas, blocks);
+    size_t *at = nx_calloc(snapshot.count + 1, sizeof(*at));
+    size_t count = gather_metas(&snapshot, metas, at);
     struct merge_job job = {0};
     nx_code code = NX_OK;
     bool is_planned = merge_plan(metas, count, now_ms, force, &job);
@@ -558,7 +682,8 @@ nx_code merge_run(struct block_list *list, int64_t now_ms, bool force, _Atomic b
         arena_init(&merge->arena, 0);
         merge_outputs_init(&merge->outputs, list);
         for (uint32_t i = 0; i < merge->source_count; i++) {
-            merge->sources[i].block = blocks[job.source_index[i]];
+            merge->sources[i].block = snapshot.blocks[at[job.source_index[i]]];
+            merge->sources[i].tombstones = snapshot.tombstones[at[job.source_index[i]]];
             ulids[i] = block_meta(merge->sources[i].block)->ulid;
         }
         merge->outputs.day_before_ms = job.day_before_ms;
@@ -570,7 +695,7 @@ nx_code merge_run(struct block_list *list, int64_t now_ms, bool force, _Atomic b
         merge_deinit(merge);
     }
     nx_free(metas);
-    nx_free(blocks);
+    nx_free(at);
     block_snapshot_end(&snapshot);
     if (is_planned && code == NX_OK)
         block_list_sweep(list);

@@ -13,6 +13,72 @@ int64_t time_floor(int64_t time_ms, int64_t size_ms);
 const struct io *block_list_io(const struct block_list *list);
 const char *block_list_tmp_dir(const struct block_list *list);
 
+/* block_list_begin with a ulid that has the time of `like`. */
+NX_NODISCARD nx_code block_list_begin_like(struct block_list *list, const char *like,
+                                           char out_ulid[ULID_TEXT_LEN + 1], struct nx_buf *out_dir,
+                                           struct nx_err *err);
+
+/* Whoever publishes or deletes holds it; block_list_publish takes it itself. */
+void block_list_lock_publishing(struct block_list *list);
+void block_list_unlock_publishing(struct block_list *list);
+
+/* block_list_publish, and what becomes of tombstones. */
+struct block_publish {
+    const struct block_meta *live;
+    size_t live_count;
+    struct block *const *retired;
+    size_t retired_count;
+    struct tombstones *const
+        *applied; /* of each retired block: what is not in the live ones any more; NULL: none.
+                                        * What was deleted since is carried over to the live ones */
+    struct tombstones *const *made; /* of each live block: its own; NULL: none */
+};
+NX_NODISCARD nx_code block_list_publish_merged(struct block_list *list,
+                                               const struct block_publish *publish,
+                                               struct nx_err *err);
+
+/* Stores the tombstones of live blocks, and `key` unless it is NULL, in one transaction; from then on snapshots have
+ * them. They are referenced. The caller holds the publishing lock. Crash points: delete_begun, delete_committed. */
+NX_NODISCARD nx_code block_list_set_tombstones(struct block_list *list, struct block *const *blocks,
+                                               struct tombstones *const *tombstones, size_t count,
+                                               const char *key, struct nx_bytes value,
+                                               struct nx_err *err);
+
+/* ---- of tombstones_carry.c ---- */
+
+/* What is deleted of `source` and was not yet when `applied` was looked at, as tombstones of `output`, which has the
+ * source's series among its own; added to *inout (may be NULL). */
+NX_NODISCARD nx_code tombstones_carry(struct block *source, const struct tombstones *applied,
+                                      const struct tombstones *current, struct block *output,
+                                      struct tombstones **inout, struct nx_err *err);
+
+/* From the first sample or exemplar of a block to its last. */
+static inline struct time_range block_span(const struct block_meta *meta)
+{
+    struct time_range span = {meta->min_time_ms, meta->max_time_ms};
+    if (meta->exemplar_count > 0 && meta->exemplar_min_ms < span.min_ms)
+        span.min_ms = meta->exemplar_min_ms;
+    if (meta->exemplar_count > 0 && meta->exemplar_max_ms > span.max_ms)
+        span.max_ms = meta->exemplar_max_ms;
+    return span;
+}
+
+/* Removes those that lie in a range; how many are left. */
+static inline size_t exemplars_filter(const struct time_range *ranges, size_t range_count,
+                                      struct exemplar *exemplars, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!time_ranges_cover(ranges, range_count, exemplars[i].time_ms, exemplars[i].time_ms))
+            exemplars[kept++] = exemplars[i];
+    return kept;
+}
+
+/* ---- of merge.c ---- */
+
+/* NX_E_FULL unless `bytes` and a reserve are free where blocks are built. */
+NX_NODISCARD nx_code merge_check_space(struct block_list *list, uint64_t bytes, struct nx_err *err);
+
 /* ---- merge_write.c: where merged samples go ---- */
 
 /* Samples of both kinds are columns of times and of cells of 8 bytes: a double, or a const struct histogram *. */

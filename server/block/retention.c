@@ -64,10 +64,8 @@ nx_code retention_run_bytes(struct block_list *list, uint64_t bytes_max, unsigne
     block_list_snapshot(list, INT64_MIN, INT64_MAX, &snapshot);
     bool *is_out = nx_calloc(snapshot.count + 1, sizeof(*is_out));
     uint64_t bytes = 0;
-    for (size_t i = 0; i < snapshot.count; i++) {
-        const struct block_meta *meta = block_meta(snapshot.blocks[i]);
-        bytes += meta->index_bytes + meta->chunks_bytes;
-    }
+    for (size_t i = 0; i < snapshot.count; i++)
+        bytes += snapshot.blocks[i]->disk_bytes;
     while (bytes > bytes_max) {
         size_t oldest = SIZE_MAX;
         for (size_t i = 0; i < snapshot.count; i++) {
@@ -79,8 +77,7 @@ nx_code retention_run_bytes(struct block_list *list, uint64_t bytes_max, unsigne
         }
         if (oldest == SIZE_MAX)
             break;
-        const struct block_meta *meta = block_meta(snapshot.blocks[oldest]);
-        bytes -= meta->index_bytes + meta->chunks_bytes;
+        bytes -= snapshot.blocks[oldest]->disk_bytes;
         is_out[oldest] = true;
     }
     return retire_and_sweep(list, &snapshot, is_out, out_removed, err);

@@ -14,6 +14,7 @@
 #include "narthex/block/block.h"
 #include "narthex/block/catalog.h"
 #include "narthex/block/group_cache.h"
+#include "narthex/block/tombstones.h"
 
 struct block_list;
 struct block_list_options {
@@ -28,9 +29,11 @@ void block_list_close(struct block_list *list); /* NULL is fine */
 struct catalog *block_list_catalog(struct block_list *list);
 
 /* All live blocks that overlap [min_ms, max_ms], in order of precedence (commit_min, then ulid), each with a
- * reference. */
+ * reference, and with what is deleted of it, as of one moment: a delete is seen in all of them or in none. */
 struct block_snapshot {
     struct block **blocks; /* nx_alloc'd */
+    struct tombstones *
+        *tombstones; /* nx_alloc'd: what is deleted of each, referenced; NULL: nothing */
     size_t count;
 };
 void block_list_snapshot(struct block_list *list, int64_t min_ms, int64_t max_ms,
@@ -62,6 +65,8 @@ struct block_list_stats {
     uint64_t quarantined; /* since the list was opened, found at start included */
     uint64_t waiting;     /* retired, still read by somebody */
     uint64_t cache_bytes;
-    char damage[240]; /* what the last quarantine was about; empty: none */
+    uint64_t tombstones, tombstone_bytes; /* entries, and their rows in the catalog */
+    uint64_t tombstone_blocks;            /* blocks that have some */
+    char damage[240];                     /* what the last quarantine was about; empty: none */
 };
 void block_list_stats(struct block_list *list, struct block_list_stats *out);

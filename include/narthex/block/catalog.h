@@ -12,7 +12,8 @@
 #include "narthex/base/io.h"
 #include "narthex/block/block.h"
 
-#define CATALOG_FORMAT_VERSION 1u
+#define CATALOG_FORMAT_VERSION     2u /* with tombstones; 1 before the first delete */
+#define CATALOG_FORMAT_VERSION_MIN 1u
 
 struct catalog;
 /* <data>/catalog.mdb; created when absent. NX_E_INVALID for another format version, NX_E_CORRUPT when it does not
@@ -33,6 +34,25 @@ NX_NODISCARD nx_code catalog_begin(struct catalog *catalog, const char *ulid, st
 NX_NODISCARD nx_code catalog_publish(struct catalog *catalog, const struct block_meta *live,
                                      size_t live_count, const char *const *retired,
                                      size_t retired_count, struct nx_err *err);
+/* A block's tombstones as tombstones_packed gives them; none (len 0): the row goes. */
+struct catalog_tombstones {
+    const char *ulid;
+    struct nx_bytes packed;
+};
+/* What one transaction changes. Tombstones of blocks that retire go of themselves. */
+struct catalog_change {
+    const struct block_meta *live;
+    size_t live_count;
+    const char *const *retired;
+    size_t retired_count;
+    const struct catalog_tombstones *tombstones;
+    size_t tombstone_count;
+    const char *key; /* as catalog_put; NULL: none */
+    struct nx_bytes value;
+};
+NX_NODISCARD nx_code catalog_apply(struct catalog *catalog, const struct catalog_change *change,
+                                   struct nx_err *err);
+/* A block and its tombstones go. */
 NX_NODISCARD nx_code catalog_forget(struct catalog *catalog, const char *ulid, struct nx_err *err);
 
 typedef nx_code (*catalog_each_fn)(void *context, const char *ulid, enum catalog_state state,
@@ -40,6 +60,11 @@ typedef nx_code (*catalog_each_fn)(void *context, const char *ulid, enum catalog
                                    struct nx_err *err); /* meta NULL unless LIVE */
 NX_NODISCARD nx_code catalog_each(struct catalog *catalog, catalog_each_fn each, void *context,
                                   struct nx_err *err);
+
+typedef nx_code (*catalog_tombstones_fn)(void *context, const char *ulid, struct nx_bytes packed,
+                                         struct nx_err *err);
+NX_NODISCARD nx_code catalog_each_tombstones(struct catalog *catalog, catalog_tombstones_fn each,
+                                             void *context, struct nx_err *err);
 
 /* Small named values of other modules (instance id, counters). NX_E_NOT_FOUND when absent. */
 NX_NODISCARD nx_code catalog_get(struct catalog *catalog, const char *key, struct nx_buf *out,

@@ -15,7 +15,8 @@
  * Outputs  a job's samples of past days go to day blocks (level 2), the others to partitions (level 1), one block each.
  * Run      streaming k-way in label order; of duplicates the one of the earlier commit stays, the others are counted.
  *          A float and a native histogram of one time are duplicates, too. Equal exemplars are kept once.
- *          Chunks that need not join are copied as bytes. Needs free space for its output, checked first (NX_E_FULL).
+ *          Deleted samples are left out; when none is left there is no output. Chunks that need not join are copied
+ *          as bytes. Needs free space for its output, checked first (NX_E_FULL).
  */
 #pragma once
 
@@ -44,6 +45,7 @@ bool merge_plan(const struct block_meta *metas, size_t count, int64_t now_ms, bo
 
 struct merge_result {
     uint64_t samples, duplicates, bytes_in, bytes_out; /* samples of both kinds */
+    uint64_t deleted;
     uint64_t histograms; /* those of samples that are native histograms */
     uint64_t exemplars;
     unsigned sources, outputs;
