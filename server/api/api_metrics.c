@@ -42,6 +42,8 @@ static void collect(void *context)
     metrics_set(METRIC_BLOCKS, (double)stats.blocks);
     metrics_set(METRIC_BLOCK_BYTES, (double)stats.block_bytes);
     metrics_set(METRIC_BLOCK_SAMPLES, (double)stats.block_samples);
+    metrics_set(METRIC_TOMBSTONES, (double)stats.tombstones);
+    metrics_set(METRIC_TOMBSTONE_BYTES, (double)stats.tombstone_bytes);
     follow(METRIC_HEAD_SERIES_CREATED, stats.head.series_created, &api->seen.series_created);
     follow(METRIC_HEAD_SERIES_REMOVED, stats.head.series_removed, &api->seen.series_removed);
     follow(METRIC_HEAD_LATE_SAMPLES, stats.head.late_samples, &api->seen.late_samples);

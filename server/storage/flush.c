@@ -158,6 +158,8 @@ nx_code flush_run(const struct flush_parts *parts, struct flush_result *out_resu
     nx_code code = flush_seal(&flush, err);
     if (code != NX_OK)
         return code;
+    if (parts->on_sealed != NULL)
+        parts->on_sealed(parts->on_sealed_context);
     code = flush_encode(&flush, err);
     if (code == NX_OK && flush.series > 0)
         code = flush_metadata(&flush, err);

@@ -3,10 +3,12 @@
  *
  * One thread, one job at a time, each with its own time of next run. A job that fails is tried again after 5 s, then
  * twice as long each time, up to 5 min; its failure is logged once, and its recovery once. The same jobs may be
- * asked for from outside (store_flush, store_merge, store_retain): a mutex keeps them apart.
+ * asked for from outside (store_flush, store_merge, store_retain): a mutex keeps flushes apart, another one merges and
+ * what else retires blocks; a flush, or a delete, need not wait for a merge.
  */
 #include "narthex/base/log.h"
 #include "narthex/base/metrics.h"
+#include "narthex/block/block_delete.h"
 
 #include "store_internal.h"
 
@@ -33,8 +35,8 @@ static uint64_t now_ns(void)
 
 /* ---- the jobs ---- */
 
-static nx_code flush_locked(struct store *store, struct flush_result *out, struct nx_err *err)
-    NX_REQUIRES(store->maintain)
+nx_code maintenance_flush(struct store *store, void (*on_sealed)(void *context),
+                          struct flush_result *out, struct nx_err *err)
 {
     struct flush_parts parts = {
         .io = store->options.io,
@@ -46,6 +48,8 @@ static nx_code flush_locked(struct store *store, struct flush_result *out, struc
         .metadata = store->metadata,
         .flushed_commit = &store->flushed_commit,
         .is_stopping = &store->is_stopping,
+        .on_sealed = on_sealed,
+        .on_sealed_context = store,
     };
     uint64_t begun_ns = now_ns();
     nx_code code = flush_run(&parts, out, err);
@@ -62,7 +66,7 @@ nx_code store_flush(struct store *store, struct nx_err *err)
 {
     struct flush_result result;
     mutex_lock(&store->maintain);
-    nx_code code = flush_locked(store, &result, err);
+    nx_code code = maintenance_flush(store, NULL, &result, err);
     mutex_unlock(&store->maintain);
     return code;
 }
@@ -71,12 +75,14 @@ static nx_code merge_once(struct store *store, bool force, bool *out_worked,
                           struct merge_result *out, struct nx_err *err)
 {
     *out_worked = false;
-    mutex_lock(&store->maintain);
+    mutex_lock(&store->merging);
     nx_code code = merge_run(store->blocks, clock_wall_ms(store->options.clock), force,
                              &store->is_stopping, out_worked, out, err);
-    mutex_unlock(&store->maintain);
+    mutex_unlock(&store->merging);
     if (code == NX_OK && *out_worked)
         metrics_add(METRIC_MERGE_DUPLICATES, out->duplicates);
+    if (code == NX_OK && *out_worked)
+        metrics_add(METRIC_DELETED_SAMPLES, out->deleted);
     if (code != NX_E_CANCELLED && (code != NX_OK || *out_worked))
         metrics_add_at(METRIC_MERGES, code == NX_OK ? 0 : 1, 1);
     return code;
@@ -98,16 +104,19 @@ nx_code store_retain(struct store *store, struct nx_err *err)
 {
     unsigned by_age = 0;
     unsigned by_size = 0;
-    nx_code code = NX_OK;
-    mutex_lock(&store->maintain);
-    if (store->options.retention_ms > 0)
+    unsigned deleted = 0;
+    mutex_lock(&store->merging);
+    nx_code code = block_list_drop_deleted(store->blocks, &deleted, err);
+    if (code == NX_OK && store->options.retention_ms > 0)
         code = retention_run(store->blocks, clock_wall_ms(store->options.clock),
                              store->options.retention_ms, &by_age, err);
     if (code == NX_OK && store->options.retention_bytes > 0)
         code = retention_run_bytes(store->blocks, store->options.retention_bytes, &by_size, err);
     block_list_sweep(store->blocks);
-    mutex_unlock(&store->maintain);
-    metrics_add(METRIC_BLOCKS_RETIRED, by_age + by_size);
+    mutex_unlock(&store->merging);
+    metrics_add_at(METRIC_BLOCKS_RETIRED, RETIRED_TIME, by_age);
+    metrics_add_at(METRIC_BLOCKS_RETIRED, RETIRED_SIZE, by_size);
+    metrics_add_at(METRIC_BLOCKS_RETIRED, RETIRED_DELETED, deleted);
     return code;
 }
 
@@ -175,9 +184,12 @@ static void run_flush(struct store *store)
     struct flush_result result;
     uint64_t begun_ns = now_ns();
     mutex_lock(&store->maintain);
-    nx_code code = flush_locked(store, &result, &err);
+    nx_code code = maintenance_flush(store, NULL, &result, &err);
     mutex_unlock(&store->maintain);
     job_done(&store->jobs.flush, "flush", code, &err, SECOND_NS);
+    /* A new block may be one too many; and on a full disk, dropping old ones is what helps. */
+    if ((code == NX_OK && result.has_block) || code == NX_E_FULL)
+        atomic_store_explicit(&store->is_retain_wanted, true, memory_order_relaxed);
     if (code == NX_OK && result.has_block) {
         log_info("flush", "block written", LOG_UINT("series", result.series),
                  LOG_UINT("samples", result.samples),
@@ -260,6 +272,8 @@ static void run_due_jobs(struct store *store)
         {offsetof(struct store, jobs.verify), run_verify},
         {offsetof(struct store, jobs.note), run_note},
     };
+    if (atomic_exchange_explicit(&store->is_retain_wanted, false, memory_order_relaxed))
+        store->jobs.retain.next_ns = 0;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !is_stopping(store); i++) {
         const struct job *job =
             (const struct job *)(const void *)((const char *)store + rows[i].offset);

@@ -28,6 +28,7 @@ struct search {
     struct series_warnings *warnings;
     struct nx_buf found;  /* struct found */
     struct nx_buf series; /* scratch: struct exemplar of the series at hand */
+    struct nx_buf deleted;
 };
 
 static nx_code memory_spent(struct nx_err *err)
@@ -73,8 +74,26 @@ static nx_code search_head(struct search *search, const struct matcher *matchers
     return code;
 }
 
+/* Takes out of the scratch what is deleted. */
+static void mask(struct search *search, struct tombstones *tombstones, uint32_t rank)
+{
+    if (!tombstones_has(tombstones, rank))
+        return;
+    nx_buf_reset(&search->deleted);
+    tombstones_ranges(tombstones, rank, &search->deleted);
+    const struct time_range *ranges = (const struct time_range *)(const void *)search->deleted.data;
+    size_t range_count = search->deleted.len / sizeof(*ranges);
+    struct exemplar *exemplars = (struct exemplar *)(void *)search->series.data;
+    size_t kept = 0;
+    for (size_t i = 0; i < search->series.len / sizeof(*exemplars); i++)
+        if (!time_ranges_overlap(ranges, range_count, exemplars[i].time_ms, exemplars[i].time_ms))
+            exemplars[kept++] = exemplars[i];
+    search->series.len = kept * sizeof(*exemplars);
+}
+
 static nx_code search_ranks(struct search *search, struct block_reader *reader,
-                            const uint32_t *ranks, size_t count, struct nx_err *err)
+                            struct tombstones *tombstones, const uint32_t *ranks, size_t count,
+                            struct nx_err *err)
 {
     nx_code code = NX_OK;
     for (size_t i = 0; i < count && code == NX_OK; i++) {
@@ -82,6 +101,8 @@ static nx_code search_ranks(struct search *search, struct block_reader *reader,
         nx_buf_reset(&search->series);
         code = block_reader_exemplars(reader, ranks[i], search->min_ms, search->max_ms,
                                       search->arena, &search->series, err);
+        if (code == NX_OK)
+            mask(search, tombstones, ranks[i]);
         if (code == NX_OK && search->series.len > 0) {
             code = block_reader_labels(reader, ranks[i], &labels, NULL, err);
             if (code == NX_OK)
@@ -92,8 +113,8 @@ static nx_code search_ranks(struct search *search, struct block_reader *reader,
 }
 
 static nx_code search_block(struct search *search, struct block *block,
-                            const struct matcher *matchers, size_t matcher_count,
-                            struct nx_err *err)
+                            struct tombstones *tombstones, const struct matcher *matchers,
+                            size_t matcher_count, struct nx_err *err)
 {
     const struct block_meta *meta = block_meta(block);
     if (meta->exemplar_count == 0 || meta->exemplar_max_ms < search->min_ms ||
@@ -106,7 +127,7 @@ static nx_code search_block(struct search *search, struct block *block,
     if (code == NX_OK)
         code = block_reader_new(block, &reader, err);
     if (code == NX_OK)
-        code = search_ranks(search, reader, ranks, count, err);
+        code = search_ranks(search, reader, tombstones, ranks, count, err);
     block_reader_free(reader);
     if (code != NX_E_CORRUPT && code != NX_E_IO)
         return code;
@@ -195,7 +216,9 @@ nx_code querier_exemplars(struct querier *querier, const struct matcher *matcher
         /* Of all blocks: exemplars may lie beside the samples' range. */
         block_list_snapshot(querier->blocks, INT64_MIN, INT64_MAX, &snapshot);
         for (size_t i = 0; i < snapshot.count && code == NX_OK; i++)
-            code = search_block(&search, snapshot.blocks[i], matchers, matcher_count, err);
+            code = search_block(&search, snapshot.blocks[i],
+                                snapshot.tombstones != NULL ? snapshot.tombstones[i] : NULL,
+                                matchers, matcher_count, err);
         block_snapshot_end(&snapshot);
     }
     head_view_end(querier->views, &view);
@@ -203,5 +226,6 @@ nx_code querier_exemplars(struct querier *querier, const struct matcher *matcher
         code = join_all(&search, out, out_count, err);
     nx_buf_deinit(&search.found);
     nx_buf_deinit(&search.series);
+    nx_buf_deinit(&search.deleted);
     return code;
 }

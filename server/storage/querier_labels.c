@@ -7,7 +7,8 @@
  * Out      sorted distinct strings in the caller's arena.
  * Fails    NX_E_LIMIT (the arena), NX_E_CANCELLED, NX_E_IO. A damaged block is left out with a warning.
  *
- * Without matchers whole dictionaries are merged: a block that overlaps the range counts whole, as in Prometheus.
+ * Without matchers whole dictionaries are merged: a block that overlaps the range counts whole, what is deleted of it
+ * included until a merge, as in Prometheus.
  */
 #include "narthex/base/hash.h"
 #include "narthex/base/mem.h"

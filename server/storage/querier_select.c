@@ -22,6 +22,7 @@
 struct input {
     struct block *block; /* referenced by the set's snapshot */
     struct block_reader *reader;
+    const struct tombstones *tombstones; /* the snapshot's; NULL: nothing is deleted */
     const uint32_t *ranks;
     const struct head_series *series;
     size_t count;
@@ -49,6 +50,7 @@ struct querier_set {
     /* struct histogram_sample; what they point to is in the arena, which begins anew with each series */
     struct nx_buf gathered_histograms, piece_histograms, merged_histograms;
     struct arena histogram_arena;
+    struct nx_buf deleted; /* struct time_range of one input's series */
     struct head_view view; /* keeps in the head what the snapshot's blocks lack */
     struct nx_buf label_items,
         label_text; /* labels of the series at hand: reading samples moves a reader on */
@@ -298,6 +300,30 @@ static nx_code read_head(struct querier_set *set, const struct head_series *seri
     return code;
 }
 
+/* Takes out of the pieces what is deleted of the input's series at hand. */
+static void mask_piece(struct querier_set *set, const struct input *input)
+{
+    uint32_t rank = input->ranks[input->next];
+    if (!tombstones_has(input->tombstones, rank))
+        return;
+    nx_buf_reset(&set->deleted);
+    tombstones_ranges(input->tombstones, rank, &set->deleted);
+    const struct time_range *ranges = (const struct time_range *)(const void *)set->deleted.data;
+    size_t range_count = set->deleted.len / sizeof(*ranges);
+    size_t left =
+        time_ranges_filter(ranges, range_count, (int64_t *)(void *)set->piece.times_ms.data,
+                           (double *)(void *)set->piece.values.data, column_count(&set->piece));
+    set->piece.times_ms.len = left * sizeof(int64_t);
+    set->piece.values.len = left * sizeof(double);
+    struct histogram_sample *histograms =
+        (struct histogram_sample *)(void *)set->piece_histograms.data;
+    size_t kept = 0;
+    for (size_t i = 0; i < histogram_count(&set->piece_histograms); i++)
+        if (!time_ranges_overlap(ranges, range_count, histograms[i].time_ms, histograms[i].time_ms))
+            histograms[kept++] = histograms[i];
+    set->piece_histograms.len = kept * sizeof(*histograms);
+}
+
 /* Reads the series at hand from one input into the pieces. A damaged group leaves them empty, with a warning. */
 static nx_code read_piece(struct querier_set *set, const struct input *input, struct nx_err *err)
 {
@@ -311,6 +337,8 @@ static nx_code read_piece(struct querier_set *set, const struct input *input, st
     if (code == NX_OK && block_meta(input->block)->histogram_count > 0)
         code = block_reader_histograms(input->reader, rank, set->min_ms, set->max_ms,
                                        &set->histogram_arena, &set->piece_histograms, err);
+    if (code == NX_OK)
+        mask_piece(set, input);
     if (!is_damage(code))
         return code;
     querier_warn(set->warnings, set->hints.arena,
@@ -345,7 +373,7 @@ static nx_code any_overlaps(struct querier_set *set, bool *out_overlaps, struct 
     *out_overlaps = false;
     for (size_t i = 0; i < set->equal_count && !*out_overlaps; i++) {
         const struct input *input = &set->inputs[set->equal[i]];
-        if (input->block == NULL) {
+        if (input->block == NULL || tombstones_has(input->tombstones, input->ranks[input->next])) {
             nx_code code = read_piece(set, input, err);
             if (code != NX_OK)
                 return code;
@@ -419,6 +447,7 @@ static void querier_set_free(struct series_set *base)
     head_view_end(set->querier->views, &set->view);
     nx_buf_deinit(&set->label_items);
     nx_buf_deinit(&set->label_text);
+    nx_buf_deinit(&set->deleted);
     columns_deinit(&set->gathered);
     columns_deinit(&set->piece);
     columns_deinit(&set->merged);
@@ -435,9 +464,10 @@ static const struct series_set_ops querier_set_ops = {.next = querier_set_next,
                                                       .free = querier_set_free};
 
 /* Adds one block as an input, unless nothing in it matches or it is damaged. */
-static nx_code open_block(struct querier_set *set, struct block *block,
-                          const struct matcher *matchers, size_t matcher_count, struct nx_err *err)
+static nx_code open_block(struct querier_set *set, size_t at, const struct matcher *matchers,
+                          size_t matcher_count, struct nx_err *err)
 {
+    struct block *block = set->snapshot.blocks[at];
     struct input *input = &set->inputs[set->input_count];
     uint32_t *ranks;
     nx_code code =
@@ -454,6 +484,7 @@ static nx_code open_block(struct querier_set *set, struct block *block,
     if (code != NX_OK)
         return code;
     input->block = block;
+    input->tombstones = set->snapshot.tombstones[at];
     input->ranks = ranks;
     set->input_count++;
     return load_labels(set, input, err);
@@ -485,7 +516,7 @@ nx_code querier_select(struct series_source *source, const struct matcher *match
     set->inputs = nx_calloc(set->snapshot.count + 1, sizeof(*set->inputs));
     set->equal = nx_calloc(set->snapshot.count + 1, sizeof(*set->equal));
     for (size_t i = 0; i < set->snapshot.count; i++) {
-        code = open_block(set, set->snapshot.blocks[i], matchers, matcher_count, err);
+        code = open_block(set, i, matchers, matcher_count, err);
         if (code != NX_OK)
             goto fail;
     }

@@ -362,7 +362,12 @@ static nx_code open_stages(struct store *store, struct store_open_result *result
     if (code != NX_OK)
         return code;
     uint64_t loaded_ns = clock_mono_ns(clock_real());
-    store->flushed_commit = flushed_commit(store);
+    code = delete_covered_commit(store->blocks, &store->flushed_commit, err);
+    if (code != NX_OK)
+        return code;
+    uint64_t newest_commit = flushed_commit(store);
+    if (newest_commit > store->flushed_commit)
+        store->flushed_commit = newest_commit;
     code = load_metadata(store, err);
     if (code != NX_OK)
         return code;
@@ -404,6 +409,8 @@ static nx_code close_parts(struct store *store, nx_code code, struct nx_err *err
     cond_deinit(&store->tick);
     mutex_deinit(&store->tick_lock);
     mutex_deinit(&store->maintain);
+    mutex_deinit(&store->merging);
+    write_gate_deinit(&store->gate);
     nx_free(store->data_dir);
     nx_free(store);
     return code;
@@ -420,6 +427,8 @@ nx_code store_open(struct store **out_store, const struct store_options *options
     store->lock_fd = -1;
     store->lock_dir_fd = -1;
     mutex_init(&store->maintain, LOCK_RANK_STORE);
+    mutex_init(&store->merging, LOCK_RANK_STORE);
+    write_gate_init(&store->gate);
     mutex_init(&store->tick_lock, LOCK_RANK_STORE);
     cond_init(&store->tick);
     head_views_init(&store->views);
@@ -485,5 +494,7 @@ void store_stats(struct store *store, struct store_stats *out)
     out->block_samples = blocks.samples;
     out->cache_bytes = blocks.cache_bytes;
     out->quarantined_blocks = blocks.quarantined;
+    out->tombstones = blocks.tombstones;
+    out->tombstone_bytes = blocks.tombstone_bytes;
     out->is_writable = committer_state(store->committer) == NX_OK;
 }

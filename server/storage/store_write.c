@@ -23,7 +23,9 @@ nx_code store_write(struct store *store, struct head_write *writes, size_t count
     int64_t now_ms = clock_wall_ms(store->options.clock);
     int64_t retention_ms = store->options.retention_ms;
     int64_t min_ms = retention_ms > 0 ? now_ms - retention_ms : INT64_MIN;
+    write_gate_enter(&store->gate);
     head_append(store->head, writes, count, min_ms, now_ms + store->options.future_tolerance_ms);
+    write_gate_leave(&store->gate);
     return NX_OK;
 }
 

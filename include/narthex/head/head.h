@@ -187,6 +187,10 @@ int head_flush_next(struct head_flush *flush, struct head_flush_series *out, str
  * leave. Else it stays sealed and the next flush takes it again. Frees `flush`. */
 void head_flush_end(struct head_flush *flush, bool is_published);
 
+/* From now on a sample of the time of a series' last one is new when that was flushed: it may have been deleted.
+ * Before, it is taken for a repetition. Cost: one look at each series. */
+void head_forget_flushed(struct head *head);
+
 /* ---- numbers ---- */
 
 struct head_stats {

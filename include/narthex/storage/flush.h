@@ -28,9 +28,11 @@ struct flush_parts {
     struct committer *committer; /* NULL: its thread has ended, nothing is being committed */
     struct block_list *blocks;
     struct head_views *views;
-    struct metadata_table *metadata; /* NULL: none */
-    uint64_t *flushed_commit;        /* in and out: the newest commit that a block holds */
-    const _Atomic bool *is_stopping; /* true: views are waited for no longer; may be NULL */
+    struct metadata_table *metadata;  /* NULL: none */
+    uint64_t *flushed_commit;         /* in and out: the newest commit that a block holds */
+    const _Atomic bool *is_stopping;  /* true: views are waited for no longer; may be NULL */
+    void (*on_sealed)(void *context); /* called when the head is sealed; may be NULL */
+    void *on_sealed_context;
 };
 
 struct flush_result {

@@ -12,6 +12,7 @@
 #include "narthex/base/err.h"
 #include "narthex/base/io.h"
 #include "narthex/head/head.h"
+#include "narthex/model/matcher.h"
 #include "narthex/model/metadata.h"
 #include "narthex/model/series.h"
 #include "narthex/storage/querier.h"
@@ -61,7 +62,8 @@ NX_NODISCARD nx_code store_close(struct store *store, struct nx_err *err);
  * side. code NX_OK: durable. Else the commit failed: nothing may be acknowledged, a resend is harmless. */
 typedef void (*store_done_fn)(void *context, nx_code code);
 
-/* Appends the series of one request (see head_append for what comes back in `writes`). Blocks only on shard locks.
+/* Appends the series of one request (see head_append for what comes back in `writes`). Blocks on shard locks, and while
+ * a delete seals the head.
  * NX_OK: taken, possibly with refusals in `writes`; then call store_wait.
  * NX_E_FULL, NX_E_IO: the journal cannot take anything now; nothing was appended. NX_E_CANCELLED: stopping. */
 NX_NODISCARD nx_code store_write(struct store *store, struct head_write *writes, size_t count,
@@ -91,6 +93,28 @@ NX_NODISCARD nx_code store_metadata(struct store *store, struct nx_str family, s
                                     struct arena *arena, struct metric_metadata **out,
                                     size_t *out_count, struct nx_err *err);
 
+/* ---- delete ---- */
+
+/* Series that satisfy all matchers of any list, and their samples in [min_ms, max_ms]. All borrowed. */
+struct store_delete {
+    struct matcher *const *lists;
+    const size_t *matcher_counts;
+    size_t list_count;
+    int64_t min_ms, max_ms;
+};
+struct store_delete_result {
+    uint64_t series; /* a series of two blocks counts twice */
+    unsigned blocks;
+};
+/* Everything acknowledged before the call is deleted when it returns: durably, at once for every query that starts
+ * later, and all of it or nothing. What is written later is not touched, whatever its time. Waits for a running flush.
+ * Threads: any, one delete at a time. NX_E_FULL, NX_E_IO, NX_E_LIMIT: nothing was deleted. Crash points:
+ * delete_flushed, delete_begun, delete_committed, delete_released. */
+NX_NODISCARD nx_code store_delete(struct store *store, const struct store_delete *what,
+                                  struct store_delete_result *out_result, struct nx_err *err);
+/* Rewrites the blocks of which something is deleted, one after the other. NX_E_FULL: no room for a copy of one. */
+NX_NODISCARD nx_code store_clean(struct store *store, struct nx_err *err);
+
 /* ---- maintenance, also called by its own thread ---- */
 
 NX_NODISCARD nx_code store_flush(struct store *store, struct nx_err *err);
@@ -103,6 +127,7 @@ struct store_stats {
     struct journal_stats journal;
     uint64_t blocks, block_bytes, block_samples, cache_bytes;
     uint64_t quarantined_blocks; /* since the start */
+    uint64_t tombstones, tombstone_bytes;
     bool is_writable;
 };
 void store_stats(struct store *store, struct store_stats *out);
