@@ -8,6 +8,8 @@
 
 #include "api_internal.h"
 
+#define ADMIN_QUEUE_MAX 64u /* chosen: whoever deletes in a loop waits for each answer */
+
 nx_code api_add_routes(struct http_router *router, const struct http_route *routes, size_t count,
                        struct nx_err *err)
 {
@@ -32,6 +34,8 @@ nx_code api_new(struct api **out_api, const struct api_options *options, struct 
         goto fail;
     code = worker_pool_new(&api->query_pool, "query", options->query_limits.concurrency_max,
                            options->query_limits.queue_max, err);
+    if (code == NX_OK && options->is_admin_enabled)
+        code = worker_pool_new(&api->admin_pool, "admin", 1, ADMIN_QUEUE_MAX, err);
     if (code != NX_OK)
         goto fail;
     code = api_write_routes(api, router, options->write_body_bytes_max, err);
@@ -49,6 +53,8 @@ nx_code api_new(struct api **out_api, const struct api_options *options, struct 
         code = api_exemplars_routes(api, router, err);
     if (code == NX_OK)
         code = api_health_routes(api, router, err);
+    if (code == NX_OK)
+        code = api_admin_routes(api, router, err);
     if (code == NX_OK)
         code = api_metrics_routes(api, router, err);
     if (code != NX_OK)
@@ -78,8 +84,10 @@ void api_stop(struct api *api)
     api_set_stopping(api);
     worker_pool_free(api->ingest_pool);
     worker_pool_free(api->query_pool);
+    worker_pool_free(api->admin_pool);
     api->ingest_pool = NULL;
     api->query_pool = NULL;
+    api->admin_pool = NULL;
 }
 
 void api_free(struct api *api)

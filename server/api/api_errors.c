@@ -38,19 +38,30 @@ static const unsigned write_statuses[NX_E_COUNT] = {
 };
 static_assert(NX_E_COUNT == 13, "a new code needs its rows here");
 
-void api_respond_error(struct http_request *request, const struct nx_err *err)
+static void respond_error(struct http_request *request, const struct error_row *row,
+                          const char *text)
 {
-    const struct error_row *row = &query_errors[err->code];
     struct nx_buf body = {0};
     struct http_headers headers = {0};
     nx_buf_append_cstr(&body, "{\"status\":\"error\",\"errorType\":\"");
     nx_buf_append_cstr(&body, row->type);
     nx_buf_append_cstr(&body, "\",\"error\":");
-    json_string(&body, nx_str_from(err->msg));
+    json_string(&body, nx_str_from(text));
     nx_buf_append_byte(&body, '}');
     http_headers_add(&headers, "Content-Type", NX_STR("application/json"));
     headers.can_compress = true;
     http_respond(request, row->status, &headers, &body);
+}
+
+void api_respond_error(struct http_request *request, const struct nx_err *err)
+{
+    respond_error(request, &query_errors[err->code], err->msg);
+}
+
+void api_respond_disabled(struct http_request *request, const char *why)
+{
+    static const struct error_row row = {500, "unavailable"};
+    respond_error(request, &row, why);
 }
 
 void api_respond_unavailable(struct http_request *request, const char *why)

@@ -27,6 +27,7 @@ struct api {
     int64_t started_ms;               /* [I] */
     struct worker_pool *ingest_pool;  /* [I] */
     struct worker_pool *query_pool;   /* [I] */
+    struct worker_pool *admin_pool;   /* [I] one thread; NULL: the admin API is off */
     struct store *store;              /* [I] once state is API_READY */
     struct ingest *ingest;            /* [I] once state is API_READY */
     _Atomic unsigned jobs;            /* [A] relaxed: running or waiting in the query pool */
@@ -59,6 +60,8 @@ NX_NODISCARD nx_code api_exemplars_routes(struct api *api, struct http_router *r
                                           struct nx_err *err);
 NX_NODISCARD nx_code api_health_routes(struct api *api, struct http_router *router,
                                        struct nx_err *err);
+NX_NODISCARD nx_code api_admin_routes(struct api *api, struct http_router *router,
+                                      struct nx_err *err);
 NX_NODISCARD nx_code api_metrics_routes(struct api *api, struct http_router *router,
                                         struct nx_err *err);
 
@@ -76,6 +79,8 @@ struct api_job {
 /* Hands the request to the query pool: `run` is called there and answers it. 503 when not ready or the queue is
  * full. */
 void api_job_submit(struct api *api, struct http_request *request, api_job_fn run);
+/* The same for admin calls: one at a time, on a thread of their own. "admin APIs disabled" unless they are enabled. */
+void api_admin_submit(struct api *api, struct http_request *request, api_job_fn run);
 /* For work that is not a query but has a query's limits: NX_E_CANCELLED when the client left, NX_E_TIMEOUT after
  * --query.timeout since receipt, NX_E_LIMIT when the answer so far exceeds --query.max-memory. */
 NX_NODISCARD nx_code api_job_check(const struct api_job *job, size_t answer_bytes,
@@ -87,6 +92,8 @@ NX_NODISCARD nx_code api_job_check(const struct api_job *job, size_t answer_byte
 
 /* {"status":"error","errorType":...,"error":...} with the status of the code. */
 void api_respond_error(struct http_request *request, const struct nx_err *err);
+/* What a flag has not enabled: 500 with errorType "unavailable", as Prometheus. */
+void api_respond_disabled(struct http_request *request, const char *why);
 /* 503 as plain text with Retry-After. */
 void api_respond_unavailable(struct http_request *request, const char *why);
 /* Status of a write outcome. */

@@ -23,6 +23,11 @@ static void answer_job(struct api_job *job)
     job->run(job);
 }
 
+static void run_admin_job(void *argument)
+{
+    answer_job(argument);
+}
+
 static void run_job(void *argument)
 {
     struct api_job *job = argument;
@@ -45,17 +50,39 @@ nx_code api_job_check(const struct api_job *job, size_t answer_bytes, struct nx_
     return NX_OK;
 }
 
+static struct api_job *make_job(struct api *api, struct http_request *request, api_job_fn run)
+{
+    struct api_job *job = arena_calloc(http_request_arena(request), 1, sizeof(*job));
+    job->api = api;
+    job->request = request;
+    job->run = run;
+    job->received_ns = clock_mono_ns(api->clock);
+    return job;
+}
+
+void api_admin_submit(struct api *api, struct http_request *request, api_job_fn run)
+{
+    if (api->admin_pool == NULL) {
+        api_respond_disabled(request, "admin APIs disabled");
+        return;
+    }
+    if (api_state(api) != API_READY) {
+        api_respond_unavailable(request, "Service Unavailable");
+        return;
+    }
+    if (!worker_pool_try_submit(api->admin_pool, run_admin_job, make_job(api, request, run))) {
+        metrics_add_at(METRIC_HTTP_REFUSED, API_REFUSED_OVERLOAD, 1);
+        api_respond_unavailable(request, "too many admin calls are waiting");
+    }
+}
+
 void api_job_submit(struct api *api, struct http_request *request, api_job_fn run)
 {
     if (api_state(api) != API_READY) {
         api_respond_unavailable(request, "Service Unavailable");
         return;
     }
-    struct api_job *job = arena_calloc(http_request_arena(request), 1, sizeof(*job));
-    job->api = api;
-    job->request = request;
-    job->run = run;
-    job->received_ns = clock_mono_ns(api->clock);
+    struct api_job *job = make_job(api, request, run);
     atomic_fetch_add_explicit(&api->jobs, 1, memory_order_relaxed);
     if (!worker_pool_try_submit(api->query_pool, run_job, job)) {
         atomic_fetch_sub_explicit(&api->jobs, 1, memory_order_relaxed);

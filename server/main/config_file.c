@@ -20,15 +20,18 @@
 
 struct known_key {
     const char *path;
-    size_t offset; /* of an int64_t in struct config_file: a duration in ms */
-    int64_t min_ms, max_ms;
+    size_t offset;         /* of an int64_t in struct config_file */
+    enum config_kind kind; /* CONFIG_DURATION or CONFIG_BYTES */
+    int64_t min, max;
 };
 
 static const struct known_key known_keys[] = {
-    {"global.evaluation_interval", offsetof(struct config_file, evaluation_interval_ms), 1,
-     INT64_C(86400000)},
-    {"storage.tsdb.retention.time", offsetof(struct config_file, retention_ms), 3600000,
-     INT64_C(3153600000000)},
+    {"global.evaluation_interval", offsetof(struct config_file, evaluation_interval_ms),
+     CONFIG_DURATION, 1, INT64_C(86400000)},
+    {"storage.tsdb.retention.time", offsetof(struct config_file, retention_ms), CONFIG_DURATION,
+     3600000, INT64_C(3153600000000)},
+    {"storage.tsdb.retention.size", offsetof(struct config_file, retention_bytes), CONFIG_BYTES, 0,
+     INT64_C(1152921504606846976)},
 };
 
 struct reader {
@@ -85,7 +88,7 @@ static nx_code take_value(struct reader *reader, const yaml_event_t *event, stru
                           .len = event->data.scalar.length};
     struct nx_err why;
     bool is_prefix;
-    int64_t ms;
+    int64_t number;
     const struct known_key *key = find_key(reader->path, &is_prefix);
     reader->has_key = false;
     reader->path[reader->path_len[reader->depth - 1]] = '\0';
@@ -93,11 +96,16 @@ static nx_code take_value(struct reader *reader, const yaml_event_t *event, stru
         return text.len == 0
                    ? NX_OK
                    : fail_at(reader, event->start_mark, err, "expected a mapping here", NULL);
-    if (config_parse_duration_ms(text, &ms, &why) != NX_OK)
-        return fail_at(reader, event->start_mark, err, "not a duration", text.data);
-    if (ms < key->min_ms || ms > key->max_ms)
-        return fail_at(reader, event->start_mark, err, "duration out of bounds", text.data);
-    *(int64_t *)(void *)((char *)reader->out + key->offset) = ms;
+    bool is_duration = key->kind == CONFIG_DURATION;
+    nx_code code = is_duration ? config_parse_duration_ms(text, &number, &why)
+                               : config_parse_bytes(text, &number, &why);
+    if (code != NX_OK)
+        return fail_at(reader, event->start_mark, err,
+                       is_duration ? "not a duration" : "not a size", text.data);
+    if (number < key->min || number > key->max)
+        return fail_at(reader, event->start_mark, err,
+                       is_duration ? "duration out of bounds" : "size out of bounds", text.data);
+    *(int64_t *)(void *)((char *)reader->out + key->offset) = number;
     return NX_OK;
 }
 

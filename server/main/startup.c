@@ -75,6 +75,7 @@ static nx_code open_http(struct server *server, struct nx_err *err)
         .clock = server->clock,
         .ingest_workers = thread_cpu_count(),
         .ingest_queue_max = INGEST_QUEUE_MAX,
+        .is_admin_enabled = option_number(config, OPTION_WEB_ENABLE_ADMIN_API) != 0,
         .write_body_bytes_max = (size_t)option_number(config, OPTION_WRITE_MAX_BODY),
         .query_limits =
             {
@@ -104,6 +105,14 @@ static int64_t retention_ms(const struct server *server)
     if (!config->values[OPTION_STORAGE_RETENTION_TIME].is_set && server->file.retention_ms > 0)
         return server->file.retention_ms;
     return option_number(config, OPTION_STORAGE_RETENTION_TIME);
+}
+
+static uint64_t retention_bytes(const struct server *server)
+{
+    const struct config *config = server->config;
+    if (!config->values[OPTION_STORAGE_RETENTION_SIZE].is_set && server->file.retention_bytes > 0)
+        return (uint64_t)server->file.retention_bytes;
+    return (uint64_t)option_number(config, OPTION_STORAGE_RETENTION_SIZE);
 }
 
 static void log_opened(const struct store_open_result *result)
@@ -139,6 +148,7 @@ static nx_code open_store(struct server *server, struct nx_err *err)
         .io = io_real(),
         .clock = server->clock,
         .retention_ms = retention_ms(server),
+        .retention_bytes = retention_bytes(server),
         .future_tolerance_ms = option_number(config, OPTION_WRITE_FUTURE_TOLERANCE),
         .flush_interval_ms = option_number(config, OPTION_STORAGE_FLUSH_INTERVAL),
         .flush_samples_min = (uint64_t)option_number(config, OPTION_STORAGE_FLUSH_SAMPLES),

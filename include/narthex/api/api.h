@@ -21,6 +21,7 @@ struct api_options {
     unsigned ingest_queue_max;   /* complete bodies waiting for a worker; above that 503 */
     size_t write_body_bytes_max; /* compressed; above that 413 */
     struct query_limits query_limits;
+    bool is_admin_enabled; /* /api/v1/admin/... */
 };
 
 /* Adds all routes to `router`, which must outlive the API. */

@@ -6,6 +6,7 @@
  *     tsdb:
  *       retention:
  *         time: 90d                    the flag wins when both are given
+ *         size: 500GB                  likewise
  *
  * Unknown keys are errors that name file, line and column.
  */
@@ -18,6 +19,7 @@
 struct config_file {
     int64_t evaluation_interval_ms; /* 0: not set */
     int64_t retention_ms;           /* 0: not set */
+    int64_t retention_bytes;        /* 0: not set */
 };
 
 NX_NODISCARD nx_code config_file_read(const char *path, struct config_file *out,
