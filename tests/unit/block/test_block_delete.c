@@ -7,6 +7,7 @@
 
 #include "merge_internal.h"
 #include "tests/unit/block/twin_support.h"
+#include "tests/unit/codec/histogram_support.h"
 
 #define DAY_0  (20000 * DAY_MS)
 #define SERIES 40u
@@ -509,6 +510,109 @@ static void test_delete_of_a_damaged_block_sets_it_aside(void **state)
     world_end(&world);
 }
 
+/* ---- histograms and exemplars ---- */
+
+#define MIXED_SAMPLES 20
+
+/* host-0 with floats, host-1 with histograms, host-2 with exemplars alone: one a minute each, exemplars everywhere. */
+static void add_mixed(struct world *world, uint64_t commit)
+{
+    char ulid[ULID_TEXT_LEN + 1];
+    struct nx_buf dir = {0};
+    struct block_writer *writer = NULL;
+    struct block_meta meta;
+    struct nx_err err;
+    struct rand_state rand;
+    struct arena arena;
+    int64_t times[MIXED_SAMPLES];
+    double values[MIXED_SAMPLES];
+    struct histogram_sample histograms[MIXED_SAMPLES];
+    struct exemplar exemplars[MIXED_SAMPLES];
+    rand_seed(&rand, commit);
+    arena_init(&arena, 0);
+    for (unsigned i = 0; i < MIXED_SAMPLES; i++) {
+        times[i] = DAY_0 - PARTITION_MS + (int64_t)i * 60000;
+        values[i] = i;
+        histograms[i] = (struct histogram_sample){.time_ms = times[i],
+                                                  .histogram = histogram_any(&rand, &arena)};
+        exemplars[i] = (struct exemplar){.value = i, .time_ms = times[i]};
+    }
+    assert_int_equal(block_list_begin(world->list, ulid, &dir, &err), NX_OK);
+    const struct block_writer_options options = {.io = world->io,
+                                                 .dir = (const char *)dir.data,
+                                                 .ulid = ulid,
+                                                 .commit_min = commit,
+                                                 .commit_max = commit,
+                                                 .zstd_level = 1};
+    assert_int_equal(block_writer_new(&writer, &options, &err), NX_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        struct label items[] = {{NX_STR("__name__"), NX_STR("mixed")},
+                                {NX_STR("instance"), arena_printf(&arena, "host-%u", i)}};
+        assert_int_equal(block_writer_add(writer, (struct labels){items, 2}, i, times, values,
+                                          i == 0 ? MIXED_SAMPLES : 0, &err),
+                         NX_OK);
+        if (i == 1)
+            assert_int_equal(block_writer_add_histograms(writer, histograms, MIXED_SAMPLES, &err),
+                             NX_OK);
+        assert_int_equal(block_writer_add_exemplars(writer, exemplars, MIXED_SAMPLES, &err), NX_OK);
+    }
+    assert_int_equal(block_writer_finish(writer, &meta, &err), NX_OK);
+    block_writer_free(writer);
+    assert_int_equal(block_list_publish(world->list, &meta, 1, NULL, 0, &err), NX_OK);
+    nx_buf_deinit(&dir);
+    arena_deinit(&arena);
+}
+
+/* Of all blocks but the newest flush. */
+static void assert_counts(const struct world *world, uint64_t samples, uint64_t histograms,
+                          uint64_t exemplars)
+{
+    struct block_snapshot snapshot;
+    struct block *newest = block_list_newest_flush(world->list);
+    uint64_t found[3] = {0};
+    block_list_snapshot(world->list, INT64_MIN, INT64_MAX, &snapshot);
+    for (size_t i = 0; i < snapshot.count; i++) {
+        const struct block_meta *meta = block_meta(snapshot.blocks[i]);
+        assert_int_equal(block_scrub(snapshot.blocks[i], &(struct nx_err){0}), NX_OK);
+        if (snapshot.blocks[i] == newest)
+            continue;
+        found[0] += meta->sample_count;
+        found[1] += meta->histogram_count;
+        found[2] += meta->exemplar_count;
+    }
+    block_snapshot_end(&snapshot);
+    block_unref(newest);
+    assert_int_equal(found[0], samples);
+    assert_int_equal(found[1], histograms);
+    assert_int_equal(found[2], exemplars);
+}
+
+static void test_histograms_and_exemplars_are_deleted_with_their_series(void **state)
+{
+    (void)state;
+    for (unsigned by_merge = 0; by_merge < 2; by_merge++) {
+        struct world world;
+        world_make(&world, 10, io_real());
+        add_mixed(&world, 1);
+        /* Minutes 5 to 9 of all, and the first six of the histograms. */
+        delete_from_list(world.list, "__name__", "mixed", DAY_0 - PARTITION_MS + 5 * 60000,
+                         DAY_0 - PARTITION_MS + 9 * 60000);
+        delete_from_list(world.list, "instance", "host-1", INT64_MIN,
+                         DAY_0 - PARTITION_MS + 5 * 60000);
+        add_mixed(&world, 2); /* of the same times: untouched */
+        if (by_merge == 1)
+            merge_all(&world, DAY_0 + DAY_MS);
+        else
+            assert_int_equal(rewrite_all(&world), 1);
+        assert_counts(&world, 15 + 10, 10, 15 + 10 + 15);
+        assert_int_equal(stats_of(&world).tombstones, 0);
+        delete_from_list(world.list, "__name__", "mixed", INT64_MIN, INT64_MAX);
+        assert_true(rewrite_all(&world) > 0);
+        assert_counts(&world, 0, 0, 0);
+        world_end(&world);
+    }
+}
+
 /* ---- retention by size ---- */
 
 static void test_retention_by_size_counts_all_files_and_drops_the_oldest(void **state)
@@ -563,6 +667,7 @@ int main(void)
         cmocka_unit_test(test_rewrite_of_what_is_wholly_deleted_leaves_nothing),
         cmocka_unit_test(test_delete_during_a_rewrite_is_carried_over),
         cmocka_unit_test(test_delete_of_a_damaged_block_sets_it_aside),
+        cmocka_unit_test(test_histograms_and_exemplars_are_deleted_with_their_series),
         cmocka_unit_test(test_retention_by_size_counts_all_files_and_drops_the_oldest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
