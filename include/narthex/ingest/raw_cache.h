@@ -4,10 +4,13 @@
  * were parsed and validated before, so they need not be again. A ref may have gone stale; the head finds out.
  *
  *   table of entries, open addressing; a key lives within PROBE_MAX places of its home:
- *   home -> [k][k][ ][k] ...     full window: the first that was not hit is replaced (second chance)
+ *   home -> [k][k][k][ ] ...     a key goes before the first whose home is later, those behind move on by one; where
+ *                                that would take one out of its window, the first that was not hit is replaced
+ *                                (second chance)
  *
  * Threads  look-ups under a shared lock, a request at a time; inserts under the exclusive one.
- * Limits   2 x active series + 64k entries of 24 bytes.
+ * Limits   2 x active series + 64k entries of 24 bytes; 3/5 to 3/4 full while it grows, by a quarter at a time: 32 to
+ *          40 bytes an entry.
  */
 #pragma once
 
@@ -22,7 +25,7 @@ struct raw_cache_entry;
 struct raw_cache {
     struct nx_rwlock lock;
     struct raw_cache_entry *entries; /* [L:lock] */
-    uint64_t mask;                   /* [L:lock] capacity - 1 */
+    uint64_t capacity;               /* [L:lock] */
     uint64_t count;                  /* [L:lock] */
 };
 

@@ -48,7 +48,9 @@ static void test_raw_cache_finds_what_was_inserted_while_it_may_grow(void **stat
         assert_int_equal(ref.slot, i);
         assert_int_equal(ref.generation, 7);
     }
-    assert_true(missing < 500); /* a full window replaces: rare below half of the table */
+    print_message("%u of 100000 missing\n", missing);
+    assert_true(missing < 50); /* a full window replaces: rare below three quarters of the table */
+    assert_true(raw_cache_bytes(&cache) <= UINT64_C(100000) * 41);
     raw_cache_deinit(&cache);
 }
 
