@@ -229,7 +229,7 @@ static void write_scrapes(struct load *load, unsigned first_scrape, unsigned scr
     nx_free(latencies);
 }
 
-static void query_all(struct store *store)
+static void query_all(struct store *store, const char *what)
 {
     struct arena arena;
     struct nx_err err;
@@ -243,6 +243,7 @@ static void query_all(struct store *store)
     struct series_source *source = store_source(store);
     struct series_set *set;
     uint64_t begun = now_ns();
+    double cpu = cpu_seconds();
     must(source->ops->select(source, &matcher, 1, INT64_MIN, INT64_MAX, &hints, &set, &warnings,
                              &err),
          &err);
@@ -253,8 +254,8 @@ static void query_all(struct store *store)
         series++;
         samples += columns.count;
     }
-    printf("query    %" PRIu64 " series, %" PRIu64 " samples in %.2f ms\n", series, samples,
-           ms_since(begun));
+    printf("query    %-14s %8.2f ms (cpu %.2f ms): %" PRIu64 " series, %" PRIu64 " samples\n", what,
+           ms_since(begun), (cpu_seconds() - cpu) * 1e3, series, samples);
     set->ops->free(set);
     matcher_deinit(&matcher);
     arena_deinit(&arena);
@@ -286,7 +287,8 @@ static void live(const char *dir, uint32_t series, unsigned scrapes)
         (double)stats.head.bytes_index / series, (double)stats.head.bytes_chunks / series);
     printf("journal  %.2f B/sample\n",
            (double)stats.journal.bytes_live / (double)stats.journal.samples_live);
-    query_all(load.store);
+    query_all(load.store, "head");
+    query_all(load.store, "head again");
     struct nx_err err;
     uint64_t begun = now_ns();
     double cpu = cpu_seconds();
@@ -295,7 +297,8 @@ static void live(const char *dir, uint32_t series, unsigned scrapes)
     printf("flush    %.0f ms, cpu %.2f us/series, block %.2f B/sample\n", ms_since(begun),
            (cpu_seconds() - cpu) * 1e6 / series,
            (double)stats.block_bytes / (double)stats.block_samples);
-    query_all(load.store);
+    query_all(load.store, "block, cold");
+    query_all(load.store, "block, warm");
     write_scrapes(&load, scrapes, scrapes);
     fflush(stdout);
     _exit(0);
@@ -318,7 +321,7 @@ int main(int argc, char **argv)
         return 1;
     struct nx_err err;
     struct store *store = open_store(dir, "after a kill");
-    query_all(store);
+    query_all(store, "after a kill");
     uint64_t begun = now_ns();
     must(store_close(store, &err), &err);
     printf("close    %.0f ms\n", ms_since(begun));

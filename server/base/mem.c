@@ -7,6 +7,7 @@
 
 #include "narthex/base/assert.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,13 @@ char *nx_strdup(const char *text)
 void nx_free(void *memory)
 {
     free(memory);
+}
+
+void nx_mem_release(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 void *nx_map_alloc(size_t bytes)

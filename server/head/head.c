@@ -78,7 +78,8 @@ void head_free(struct head *head)
 
 /* ---- numbers ---- */
 
-/* Untouched pages of the last segments cost nothing, so only what is in use counts. */
+/* Untouched pages of the last segments cost nothing, so only what is in use counts. Chunks include the blocks that
+ * wait for the next ones. */
 static void add_shard_stats(const struct head_shard *shard, struct head_stats *out)
     NX_REQUIRES(shard->lock)
 {
@@ -94,13 +95,27 @@ static void add_shard_stats(const struct head_shard *shard, struct head_stats *o
     out->bytes_series += shard->local_count * (sizeof(struct head_hot) + sizeof(struct head_cold)) +
                          id_table_bytes(&shard->table) + shard->fresh_cap * sizeof(*shard->fresh);
     out->bytes_labels += shard->pool.bytes;
-    out->bytes_chunks +=
-        shard->store.bytes + shard->late_bytes + shard->lates_cap * sizeof(*shard->lates);
+    out->bytes_chunks += shard->store.bytes;
+    out->bytes_late += shard->late_bytes + shard->lates_cap * sizeof(*shard->lates);
     out->histograms += shard->sides.histograms;
     out->exemplars += shard->sides.exemplars;
     out->bytes_sides += shard->sides.bytes;
     out->bytes_pending += shard->pending.sample_cap * (sizeof(uint32_t) + 2 * sizeof(uint64_t)) +
                           shard->pending.definitions.cap;
+}
+
+uint64_t head_release_spare(struct head *head, uint64_t bytes_wanted)
+{
+    uint64_t freed = 0;
+    for (unsigned i = 0; i < HEAD_SHARD_COUNT && freed < bytes_wanted; i++) {
+        struct head_shard *shard = &head->shards[i];
+        mutex_lock(&shard->lock);
+        uint64_t blocks = (bytes_wanted - freed - 1) / STREAM_BLOCK_BYTES + 1;
+        uint32_t most = blocks < UINT32_MAX ? (uint32_t)blocks : UINT32_MAX;
+        freed += (uint64_t)stream_store_give_back(&shard->store, most) * STREAM_BLOCK_BYTES;
+        mutex_unlock(&shard->lock);
+    }
+    return freed;
 }
 
 void head_stats(struct head *head, struct head_stats *out)
@@ -114,6 +129,7 @@ void head_stats(struct head *head, struct head_stats *out)
     }
     mutex_lock(&head->index.lock);
     out->bytes_index = index_bytes(&head->index);
+    out->bytes_labels += index_text_bytes(&head->index);
     mutex_unlock(&head->index.lock);
     out->bytes_series += atomic_load_explicit(&head->order_bytes, memory_order_relaxed);
     uint64_t flushed = atomic_load_explicit(&head->flushed_samples, memory_order_relaxed);

@@ -23,10 +23,12 @@
 
 #include <sched.h>
 
-#define SWEEP_SERIES 256u /* chosen: some 50 us under the lock */
-#define LOOK_COLD    16u
-#define LOOK_CHUNK   8u
-#define LOOK_PAIRS   3u
+#define SWEEP_SERIES     256u /* chosen: some 50 us under the lock */
+#define SPARE_SHARE      8u   /* chosen: of the blocks let go of, one in eight stays */
+#define GIVE_BACK_BLOCKS 8u   /* chosen: some 50 us under the lock */
+#define LOOK_COLD        16u
+#define LOOK_CHUNK       8u
+#define LOOK_PAIRS       3u
 
 struct head_flush {
     struct head *head;
@@ -63,6 +65,9 @@ static bool seal_series(struct head_shard *shard, uint32_t local, struct head_ho
     if (hot->pending > 0)
         series_encode_pending(shard, local, hot);
     if (hot->stream != 0) {
+        size_t bytes = stream_bytes(&shard->store, hot->stream);
+        size_t units = (bytes + STREAM_BEFORE_UNIT - 1) / STREAM_BEFORE_UNIT;
+        hot->stream_before = (uint8_t)(units < UINT8_MAX ? units : UINT8_MAX);
         if (cold->sealed != 0)
             stream_link(&shard->store, hot->stream, cold->sealed);
         cold->sealed = hot->stream;
@@ -467,6 +472,16 @@ static void end_some(struct head *head, struct head_shard *shard, uint32_t from,
     remove_series(head, shard, leaving, count);
 }
 
+/* New pages cost less than a nanosecond a sample, so only some blocks wait for the next interval. */
+static void give_back_spare(struct head_shard *shard, uint32_t kept) NX_REQUIRES(shard->lock)
+{
+    while (shard->store.spare_mapped > kept) {
+        uint32_t count = shard->store.spare_mapped - kept;
+        stream_store_give_back(&shard->store, count < GIVE_BACK_BLOCKS ? count : GIVE_BACK_BLOCKS);
+        lock_pause(shard);
+    }
+}
+
 static void end_shard(struct head *head, struct head_shard *shard, struct nx_buf *freed)
 {
     mutex_lock(&shard->lock);
@@ -476,7 +491,9 @@ static void end_shard(struct head *head, struct head_shard *shard, struct nx_buf
         end_some(head, shard, local, piece_end, freed);
         lock_pause(shard);
     }
+    uint32_t kept = shard->arena_sealed.count / SPARE_SHARE;
     stream_store_release(&shard->store, &shard->arena_sealed, shard->arena_sealed.count);
+    give_back_spare(shard, kept);
     shard->sealed_span = TIME_SPAN_EMPTY;
     mutex_unlock(&shard->lock);
 }

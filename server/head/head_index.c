@@ -108,6 +108,12 @@ uint32_t index_find_name(struct head_index *index, struct nx_str name)
     return find_name(index, name, (uint32_t)text_hash(name));
 }
 
+/* With the allocator's own. */
+static uint64_t name_text_bytes(uint32_t length)
+{
+    return (uint64_t)length + 16;
+}
+
 static uint32_t intern_name(struct head_index *index, struct nx_str text) NX_REQUIRES(index->lock)
 {
     uint64_t hash = text_hash(text);
@@ -125,7 +131,8 @@ static uint32_t intern_name(struct head_index *index, struct nx_str text) NX_REQ
     struct index_name *name = index_name_at(index, id);
     *name = (struct index_name){.len = (uint32_t)text.len, .hash = hash};
     name->text = text_copy(text, nx_alloc(text.len));
-    index->heap_bytes += text.len + 16;
+    index->heap_bytes += name_text_bytes((uint32_t)text.len);
+    index->text_bytes += name_text_bytes((uint32_t)text.len);
     id_table_insert(&index->name_table, (uint32_t)hash, id);
     return id;
 }
@@ -167,6 +174,7 @@ static uint32_t pair_new(struct head_index *index, struct label label, uint64_t 
     struct index_pair *pair = index_pair_at(index, id);
     *pair = (struct index_pair){.value_len = (uint32_t)label.value.len};
     pair->value = text_copy(label.value, head_pool_alloc(&index->pool, label.value.len));
+    index->text_bytes += head_pool_usable(label.value.len);
     pair->name = intern_name(index, label.name);
     name_add_pair(index, index_name_at(index, pair->name), id);
     id_table_insert(&index->pair_table, (uint32_t)hash, id);
@@ -404,6 +412,7 @@ static void pair_free(struct head_index *index, uint32_t id, struct index_pair *
     NX_ASSERT(was_there);
     name->has_freed = true;
     head_pool_free(&index->pool, (void *)(uintptr_t)pair->value, pair->value_len);
+    index->text_bytes -= head_pool_usable(pair->value_len);
     pair->value = NULL;
 }
 
@@ -424,7 +433,8 @@ static void name_drop_freed(struct head_index *index, uint32_t id) NX_REQUIRES(i
         return;
     bool was_there = id_table_remove(&index->name_table, (uint32_t)name->hash, id);
     NX_ASSERT(was_there);
-    index->heap_bytes -= name->len + 16 + name->pair_cap * sizeof(*name->pairs);
+    index->heap_bytes -= name_text_bytes(name->len) + name->pair_cap * sizeof(*name->pairs);
+    index->text_bytes -= name_text_bytes(name->len);
     nx_free(name->text);
     nx_free(name->pairs);
     *name = (struct index_name){.pair_count = index->name_free};
@@ -485,5 +495,10 @@ uint64_t index_bytes(struct head_index *index)
            (uint64_t)index->name_limit * sizeof(struct index_name) +
            id_table_bytes(&index->pair_table) + id_table_bytes(&index->name_table) +
            index->pool.bytes + index->heap_bytes + (uint64_t)index->dead_cap * 4 +
-           measured_sets(index);
+           measured_sets(index) - index->text_bytes;
+}
+
+uint64_t index_text_bytes(const struct head_index *index)
+{
+    return index->text_bytes;
 }

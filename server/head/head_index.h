@@ -68,6 +68,7 @@ struct head_index {
     struct id_table name_table;
     struct head_pool pool; /* texts and arrays */
     uint64_t heap_bytes;   /* name lists and texts of names */
+    uint64_t text_bytes;   /* of the pool and of heap_bytes: texts */
     uint32_t *dead;        /* ids of pairs that lost their last series */
     uint32_t dead_count, dead_cap;
     struct postings *all; /* slots of all series */
@@ -148,4 +149,6 @@ void index_unpin(struct head_index *index) NX_REQUIRES(index->lock);
 /* Frees dead pairs and names unless someone has pinned the index. */
 void index_collect(struct head_index *index) NX_REQUIRES(index->lock);
 
+/* All of it but the texts; and the texts, which are the price of labels. */
 uint64_t index_bytes(struct head_index *index) NX_REQUIRES(index->lock);
+uint64_t index_text_bytes(const struct head_index *index) NX_REQUIRES(index->lock);

@@ -1,8 +1,7 @@
 /* head_internal.h - what the files of the head share: a series' two lines, the shard, and the verbs between them.
  *
  * A series has a slot = local * HEAD_SHARD_COUNT + shard. Per shard, by local number:
- *   hot    128 B, all that an append touches:  last time | stream | 8 steps      one cache line
- *                                              8 values that wait                the other
+ *   hot    96 B, all that an append touches:   last time | stream | 7 values that wait | their steps, a byte each
  *   cold   32 B: labels as packed pair ids, hash, rank in label order, sealed and late data
  * Its samples, oldest first:   sealed stream -> open stream -> pending values,   and beside them two late lists.
  *
@@ -52,6 +51,12 @@ enum hot_flag {
     HOT_SIDE = 128,       /* an entry in shard->sides */
 };
 
+/* Steps are kept as what they differ from `step`, a byte each, while that fits; a batch with another one is wide. */
+#define HOT_STORED                                                                                 \
+ (STREAM_BATCH - 1) /* the sample that fills a batch goes straight to the stream */
+#define HOT_WIDE_STORED    (HOT_STORED * 9 / 12) /* as much memory at 12 bytes a sample */
+#define STREAM_BEFORE_UNIT 4u                    /* bytes */
+
 struct head_hot {
     int64_t
         last_ms; /* newest sample in order, kept when it is flushed; INT64_MIN before the first */
@@ -59,14 +64,24 @@ struct head_hot {
     uint32_t generation;
     uint32_t
         stream; /* newest chunk of the open stream, 0: none; the next free local number in a free slot */
-    uint32_t step_before; /* what bits[0]'s batch is relative to */
-    uint8_t pending;      /* values that wait: 0 .. STREAM_BATCH - 1 between appends */
-    uint8_t flags;        /* enum hot_flag */
-    uint16_t unused;
-    uint32_t steps[STREAM_BATCH]; /* each since the sample before */
-    uint64_t bits[STREAM_BATCH];
+    uint32_t step;   /* what the stream so far says of the next step */
+    uint8_t pending; /* values that wait */
+    uint8_t flags;   /* enum hot_flag */
+    bool is_wide;    /* the pending samples are in wide_bits and wide_steps */
+    uint8_t
+        stream_before; /* of the stream that was sealed last, in units: what this one is likely to need */
+    union {
+        struct {
+            uint64_t bits[HOT_STORED];
+            int8_t deviations[HOT_STORED + 1]; /* of the step before each, from `step` */
+        };
+        struct { /* is_wide */
+            uint64_t wide_bits[HOT_WIDE_STORED];
+            uint32_t wide_steps[HOT_WIDE_STORED]; /* each since the sample before */
+        };
+    };
 };
-static_assert(sizeof(struct head_hot) == 128, "two cache lines");
+static_assert(sizeof(struct head_hot) == 96, "always two cache lines");
 
 struct head_cold {
     uint8_t *labels; /* varint pair ids in label order; pool */
@@ -182,7 +197,8 @@ static inline uint64_t hot_last_bits(const struct head_hot *hot)
 
 static inline bool hot_has_data(const struct head_hot *hot)
 {
-    return hot->pending > 0 || hot->stream != 0 || (hot->flags & (HOT_LATE | HOT_SEALED | HOT_SIDE));
+    return hot->pending > 0 || hot->stream != 0 ||
+           (hot->flags & (HOT_LATE | HOT_SEALED | HOT_SIDE));
 }
 
 static inline void time_span_add(struct time_span *span, int64_t time_ms)
@@ -248,11 +264,21 @@ void shard_add_fresh(struct head_shard *shard, uint32_t slot) NX_REQUIRES(shard-
 
 /* ---- samples (head_samples.c) ---- */
 
-/* Encodes the pending values into the open stream. */
+/* Encodes the pending samples into the open stream. */
 void series_encode_pending(struct head_shard *shard, uint32_t local, struct head_hot *hot)
     NX_REQUIRES(shard->lock);
 
+/* The pending samples as columns. steps[0] of a batch that begins absolutely says nothing. */
+struct hot_columns {
+    uint32_t steps[STREAM_BATCH]; /* each since the sample before */
+    uint64_t bits[STREAM_BATCH];
+    unsigned count;
+};
+void hot_unpack(const struct head_hot *hot, struct hot_columns *out);
+
 /* A sample newer than the last. */
+void series_push_other(struct head_shard *shard, uint32_t local, struct head_hot *hot,
+                       int64_t time_ms, uint64_t bits) NX_REQUIRES(shard->lock);
 static inline void series_push(struct head_shard *shard, uint32_t local, struct head_hot *hot,
                                int64_t time_ms, uint64_t bits) NX_REQUIRES(shard->lock);
 
@@ -263,6 +289,8 @@ bool series_add_late(struct head_shard *shard, uint32_t local, struct head_hot *
                      int64_t time_ms, uint64_t bits, bool *out_is_new, uint64_t *out_stored_bits)
     NX_REQUIRES(shard->lock);
 
+/* Bytes in a chain of chunks. */
+size_t stream_bytes(const struct stream_store *store, uint32_t newest);
 /* Appends the bytes of a chain of chunks, oldest first; STREAM_PAD more are readable behind them. */
 void stream_gather(const struct stream_store *store, uint32_t newest, struct nx_buf *out);
 /* Puts the chain of `older` before that of `newest`. */
@@ -287,20 +315,18 @@ NX_NODISCARD nx_code stream_read(const uint8_t *data, size_t bytes, int64_t min_
 static inline void series_push(struct head_shard *shard, uint32_t local, struct head_hot *hot,
                                int64_t time_ms, uint64_t bits)
 {
-    uint64_t step = (uint64_t)time_ms - (uint64_t)hot->last_ms;
-    if (NX_UNLIKELY(step > UINT32_MAX)) {
-        if (hot->pending > 0)
-            series_encode_pending(shard, local, hot);
-        hot->flags |= HOT_BREAK;
-        step = 0;
+    uint64_t distance = (uint64_t)time_ms - (uint64_t)hot->last_ms;
+    uint64_t deviation = distance - hot->step;
+    bool is_easy = hot->pending < HOT_STORED && deviation + 128 < 256 && distance <= UINT32_MAX &&
+                   !hot->is_wide && (hot->flags & HOT_HAS_LAST);
+    if (NX_UNLIKELY(!is_easy)) {
+        series_push_other(shard, local, hot, time_ms, bits);
+        return;
     }
-    hot->steps[hot->pending] = (uint32_t)step;
+    hot->deviations[hot->pending] = (int8_t)deviation;
     hot->bits[hot->pending] = bits;
     hot->pending++;
     hot->last_ms = time_ms;
-    hot->flags |= HOT_HAS_LAST;
-    if (hot->pending == STREAM_BATCH)
-        series_encode_pending(shard, local, hot);
 }
 
 /* ---- order (head_order.c) ---- */

@@ -140,6 +140,8 @@ static uint32_t take_block(struct stream_store *store)
     if (*memory == NULL) {
         *memory = nx_map_alloc(STREAM_BLOCK_BYTES);
         store->bytes += STREAM_BLOCK_BYTES;
+    } else {
+        store->spare_mapped--;
     }
     return block;
 }
@@ -176,15 +178,25 @@ void stream_store_release(struct stream_store *store, struct stream_arena *arena
 {
     for (uint32_t i = 0; i < arena->count; i++)
         push_number(&store->spare, &store->spare_count, &store->spare_cap, arena->blocks[i]);
+    store->spare_mapped += arena->count;
     nx_free(arena->blocks);
     *arena = (struct stream_arena){0};
-    /* Those without memory come first in `spare`: every release empties a prefix of it. */
-    for (uint32_t i = 0; i + spare_max < store->spare_count; i++) {
+    if (store->spare_mapped > spare_max)
+        stream_store_give_back(store, store->spare_mapped - spare_max);
+}
+
+uint32_t stream_store_give_back(struct stream_store *store, uint32_t count)
+{
+    uint32_t given = 0;
+    if (count > store->spare_mapped)
+        count = store->spare_mapped;
+    /* Those without memory come first in `spare`. */
+    for (uint32_t i = store->spare_count - store->spare_mapped; given < count; i++, given++) {
         uint8_t **memory = block_at(store, store->spare[i]);
-        if (*memory == NULL)
-            continue;
         nx_map_free(*memory, STREAM_BLOCK_BYTES);
         *memory = NULL;
-        store->bytes -= STREAM_BLOCK_BYTES;
     }
+    store->bytes -= (uint64_t)given * STREAM_BLOCK_BYTES;
+    store->spare_mapped -= given;
+    return given;
 }

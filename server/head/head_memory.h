@@ -119,6 +119,7 @@ struct stream_store {
     uint32_t *spare; /* block numbers in no arena; those with memory last */
     uint32_t spare_count;
     uint32_t spare_cap;
+    uint32_t spare_mapped; /* of the spare ones, how many have memory */
     uint64_t bytes;
 };
 
@@ -131,6 +132,9 @@ void stream_arena_join(struct stream_arena *to, struct stream_arena *from);
 /* Lets go of all chunks of `arena`; at most `spare_max` blocks are kept for the next. */
 void stream_store_release(struct stream_store *store, struct stream_arena *arena,
                           uint32_t spare_max);
+
+/* Frees the memory of up to `count` spare blocks; how many there were. */
+uint32_t stream_store_give_back(struct stream_store *store, uint32_t count);
 
 static inline struct stream_chunk *stream_store_chunk(const struct stream_store *store,
                                                       uint32_t ref)

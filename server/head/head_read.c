@@ -42,12 +42,14 @@ static void copy_series(struct head_shard *shard, uint32_t local, struct read_co
         stream_gather(&shard->store, cold->sealed, &copy->streams);
     if (hot->stream != 0)
         stream_gather(&shard->store, hot->stream, &copy->streams);
-    copy->pending = hot->pending;
+    struct hot_columns pending;
+    hot_unpack(hot, &pending);
+    copy->pending = pending.count;
     uint64_t time = (uint64_t)hot->last_ms;
-    for (unsigned i = hot->pending; i-- > 0;) {
+    for (unsigned i = pending.count; i-- > 0;) {
         copy->pending_ms[i] = (int64_t)time;
-        copy->pending_bits[i] = hot->bits[i];
-        time -= hot->steps[i];
+        copy->pending_bits[i] = pending.bits[i];
+        time -= pending.steps[i];
     }
     copy_late(shard, cold, copy);
 }
@@ -71,12 +73,25 @@ static nx_code decode_copy(const struct read_copy *copy, int64_t min_ms, int64_t
     return NX_OK;
 }
 
+/* The ref was handed over under the lock, so its segments are there and stay: the misses overlap one another and the
+ * wait for the lock. */
+NX_NO_THREAD_ANALYSIS static void look_at_series(const struct head_shard *shard, uint32_t local)
+{
+    if (segvec_has(&shard->hots, local) && segvec_has(&shard->colds, local)) {
+        const char *hot = (const char *)hot_at(shard, local);
+        __builtin_prefetch(hot);
+        __builtin_prefetch(hot + 64);
+        __builtin_prefetch(cold_at(shard, local));
+    }
+}
+
 nx_code head_read(struct head *head, struct series_ref ref, int64_t min_ms, int64_t max_ms,
                   struct nx_buf *times_ms, struct nx_buf *values, struct nx_err *err)
 {
     struct head_shard *shard = &head->shards[series_ref_shard(ref)];
     uint32_t local = slot_local(ref.slot);
     struct read_copy copy = {0};
+    look_at_series(shard, local);
     mutex_lock(&shard->lock);
     if (local < shard->local_count && segvec_has(&shard->hots, local)) {
         const struct head_hot *hot = hot_at(shard, local);

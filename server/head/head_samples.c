@@ -2,8 +2,10 @@
 /* head_samples.c - a series' samples: pending values into chunks, late ones into a list, and everything back as
  * columns.
  *
- * Chunks   sized for four more batches like the one that needs room, growing by a quarter each: a constant series
- *          has one chunk of 32 bytes for a flush interval, and a stream that no flush takes stays a short chain.
+ * Chunks   a series needs about as much in each flush interval: its first chunk gets half of what the last interval
+ *          needed, and the second the rest. Where that is not known they have room for four batches like the one at
+ *          hand. What comes on top goes to small chunks that grow by a quarter each, so that a stream that no flush
+ *          takes stays a short chain.
  * Late     a look-up decodes the stream up to the time in question; that is the price of a late sample, not of an
  *          ordinary one.
  */
@@ -11,21 +13,42 @@
 
 #include <string.h>
 
-#define CHUNK_BATCHES  4u  /* measured: shorter chunks cost headers, longer ones their unused end */
-#define BATCH_HEAD_LEN 12u /* what an absolute batch has on top of an ordinary one, about */
+#define CHUNK_BATCHES      4u /* measured: shorter chunks cost headers, longer ones their unused end */
+#define CHUNK_BATCHES_MORE 2u
+#define CHUNK_MARGIN       16u /* chosen: the second chunk expects a sixteenth more than the last time */
+#define CHUNK_CAP_MAX      1024u
+#define BATCH_HEAD_LEN     12u /* what an absolute batch has on top of an ordinary one, about */
 
 /* ---- pending values to chunks ---- */
 
-static size_t chunk_cap_for(const struct stream_chunk *older, size_t batch_bytes, bool is_absolute)
+/* Room for some more batches like the one at hand. */
+static size_t room_for(size_t batch_bytes, bool is_absolute, size_t batches)
 {
     size_t later = batch_bytes;
     if (is_absolute)
         later = batch_bytes > BATCH_HEAD_LEN + 1 ? batch_bytes - BATCH_HEAD_LEN : 1;
-    size_t cap = batch_bytes + (CHUNK_BATCHES - 1) * later;
-    if (older != NULL && cap < (size_t)older->cap + older->cap / 4)
-        cap = (size_t)older->cap + older->cap / 4;
-    size_t cap_max = 1024;
-    return cap < cap_max ? cap : (batch_bytes > cap_max ? batch_bytes : cap_max);
+    return batch_bytes + (batches - 1) * later;
+}
+
+static size_t chunk_cap_for(const struct head_shard *shard, const struct head_hot *hot,
+                            size_t batch_bytes, bool is_absolute) NX_REQUIRES(shard->lock)
+{
+    size_t expected = hot->stream_before * STREAM_BEFORE_UNIT;
+    size_t cap = room_for(batch_bytes, is_absolute, CHUNK_BATCHES);
+    if (hot->stream == 0) {
+        cap = expected / 2 > cap ? expected / 2 : cap;
+    } else {
+        const struct stream_chunk *chunk = stream_store_chunk(&shard->store, hot->stream);
+        if (chunk->older == 0 && expected > chunk->used + batch_bytes)
+            cap = expected + expected / CHUNK_MARGIN - chunk->used;
+        else if (chunk->older != 0)
+            cap = room_for(batch_bytes, is_absolute, CHUNK_BATCHES_MORE);
+        if (chunk->older != 0 && stream_store_chunk(&shard->store, chunk->older)->older != 0 &&
+            cap < chunk->cap + chunk->cap / 4u)
+            cap = chunk->cap + chunk->cap / 4u;
+    }
+    size_t cap_max = batch_bytes > CHUNK_CAP_MAX ? batch_bytes : CHUNK_CAP_MAX;
+    return cap < cap_max ? cap : cap_max;
 }
 
 /* What a sweep has yet to seal must stay among what it seals, and nothing else may join that. */
@@ -44,7 +67,7 @@ static void stream_append(struct head_shard *shard, uint32_t local, struct head_
     if (hot->stream != 0)
         chunk = stream_store_chunk(&shard->store, hot->stream);
     if (chunk == NULL || (size_t)chunk->used + bytes > chunk->cap) {
-        size_t cap = chunk_cap_for(chunk, bytes, is_absolute);
+        size_t cap = chunk_cap_for(shard, hot, bytes, is_absolute);
         uint32_t ref = stream_store_alloc(&shard->store, arena_for(shard, local), cap);
         chunk = stream_store_chunk(&shard->store, ref);
         chunk->older = hot->stream;
@@ -54,43 +77,123 @@ static void stream_append(struct head_shard *shard, uint32_t local, struct head_
     chunk->used = (uint16_t)(chunk->used + bytes);
 }
 
-/* Time of pending[0]: steps[0] leads to it from before and does not count. */
-static int64_t first_pending_ms(const struct head_hot *hot)
+void hot_unpack(const struct head_hot *hot, struct hot_columns *out)
 {
-    uint64_t time = (uint64_t)hot->last_ms;
-    for (unsigned i = 1; i < hot->pending; i++)
-        time -= hot->steps[i];
-    return (int64_t)time;
+    out->count = hot->pending;
+    memcpy(out->bits, hot->bits, sizeof(hot->bits)); /* wide ones begin at the same place */
+    if (hot->is_wide) {
+        memcpy(out->steps, hot->wide_steps, sizeof(hot->wide_steps));
+        return;
+    }
+    for (unsigned i = 0; i < HOT_STORED; i++)
+        out->steps[i] = hot->step + (uint32_t)(int32_t)hot->deviations[i];
+}
+
+static bool is_absolute(const struct head_hot *hot)
+{
+    return hot->stream == 0 || (hot->flags & HOT_BREAK);
+}
+
+/* Encodes columns that end with last_ms; nothing is pending then. */
+static void encode(struct head_shard *shard, uint32_t local, struct head_hot *hot,
+                   const struct hot_columns *columns) NX_REQUIRES(shard->lock)
+{
+    struct stream_batch batch = {
+        .is_absolute = is_absolute(hot),
+        .steps = columns->steps,
+        .bits = columns->bits,
+        .count = columns->count,
+        .step = hot->step,
+        .bits_before = hot->bits_before,
+    };
+    if (batch.is_absolute) {
+        uint64_t first = (uint64_t)hot->last_ms;
+        for (unsigned i = 1; i < columns->count; i++)
+            first -= columns->steps[i];
+        batch.first_ms = (int64_t)first;
+    }
+    uint8_t bytes[STREAM_BATCH_BYTES_MAX];
+    size_t length = stream_encode(bytes, &batch, &hot->step);
+    stream_append(shard, local, hot, bytes, length, batch.is_absolute);
+    hot->bits_before = columns->bits[columns->count - 1];
+    hot->pending = 0;
+    hot->flags &= (uint8_t)~HOT_BREAK;
+    hot->is_wide = false;
 }
 
 void series_encode_pending(struct head_shard *shard, uint32_t local, struct head_hot *hot)
 {
-    struct stream_batch batch = {
-        .is_absolute = hot->stream == 0 || (hot->flags & HOT_BREAK),
-        .steps = hot->steps,
-        .bits = hot->bits,
-        .count = hot->pending,
-        .step_before = hot->step_before,
-        .bits_before = hot->bits_before,
-    };
-    if (batch.is_absolute)
-        batch.first_ms = first_pending_ms(hot);
-    uint8_t bytes[STREAM_BATCH_BYTES_MAX];
-    size_t length = stream_encode(bytes, &batch);
-    stream_append(shard, local, hot, bytes, length, batch.is_absolute);
-    hot->step_before = stream_batch_last_step(&batch);
-    hot->bits_before = hot->bits[hot->pending - 1];
-    hot->pending = 0;
-    hot->flags &= (uint8_t)~HOT_BREAK;
+    struct hot_columns columns;
+    hot_unpack(hot, &columns);
+    encode(shard, local, hot, &columns);
+}
+
+/* The pending samples, few enough, in the wide form. */
+static void widen(struct head_hot *hot)
+{
+    struct hot_columns columns;
+    hot_unpack(hot, &columns);
+    memcpy(hot->wide_steps, columns.steps, sizeof(hot->wide_steps));
+    hot->is_wide = true;
+}
+
+static bool is_deviation(uint32_t step, uint32_t from)
+{
+    return (uint64_t)step - from + 128 < 256;
+}
+
+void series_push_other(struct head_shard *shard, uint32_t local, struct head_hot *hot,
+                       int64_t time_ms, uint64_t bits)
+{
+    uint64_t distance = (uint64_t)time_ms - (uint64_t)hot->last_ms;
+    bool begins = hot->pending == 0 && is_absolute(hot);
+    if (distance > UINT32_MAX && !begins) {
+        if (hot->pending > 0)
+            series_encode_pending(shard, local, hot);
+        hot->flags |= HOT_BREAK;
+        begins = true;
+    }
+    uint32_t step = begins ? hot->step : (uint32_t)distance;
+    /* Nothing is relative to the step before an absolute batch: its own first one is expected to come again. */
+    if (hot->pending == 1 && is_absolute(hot) && !hot->is_wide)
+        hot->step = step;
+    bool fits = is_deviation(step, hot->step);
+    if (!fits && !hot->is_wide && hot->pending > HOT_WIDE_STORED) {
+        series_encode_pending(shard, local, hot);
+        fits = is_deviation(step, hot->step);
+    }
+    if (!fits && !hot->is_wide)
+        widen(hot);
+    hot->last_ms = time_ms;
+    hot->flags |= HOT_HAS_LAST;
+    if (hot->pending == (hot->is_wide ? HOT_WIDE_STORED : HOT_STORED)) {
+        struct hot_columns columns;
+        hot_unpack(hot, &columns);
+        columns.steps[columns.count] = step;
+        columns.bits[columns.count++] = bits;
+        encode(shard, local, hot, &columns);
+        return;
+    }
+    if (hot->is_wide)
+        hot->wide_steps[hot->pending] = step;
+    else
+        hot->deviations[hot->pending] = (int8_t)(step - hot->step);
+    hot->bits[hot->pending++] = bits;
 }
 
 /* ---- chunks to columns ---- */
 
-void stream_gather(const struct stream_store *store, uint32_t newest, struct nx_buf *out)
+size_t stream_bytes(const struct stream_store *store, uint32_t newest)
 {
     size_t bytes = 0;
     for (uint32_t ref = newest; ref != 0; ref = stream_store_chunk(store, ref)->older)
         bytes += stream_store_chunk(store, ref)->used;
+    return bytes;
+}
+
+void stream_gather(const struct stream_store *store, uint32_t newest, struct nx_buf *out)
+{
+    size_t bytes = stream_bytes(store, newest);
     nx_buf_reserve(out, bytes + STREAM_PAD);
     out->len += bytes;
     uint8_t *end = out->data + out->len;
@@ -284,17 +387,19 @@ static enum lookup find_pending(const struct head_hot *hot, int64_t time_ms, uin
 {
     if (hot->pending == 0)
         return LOOKUP_OLDER;
+    struct hot_columns columns;
+    hot_unpack(hot, &columns);
     int64_t at = hot->last_ms;
-    for (unsigned i = hot->pending - 1;; i--) {
+    for (unsigned i = columns.count - 1;; i--) {
         if (at == time_ms) {
-            *out_bits = hot->bits[i];
+            *out_bits = columns.bits[i];
             return LOOKUP_FOUND;
         }
         if (at < time_ms)
             return LOOKUP_ABSENT;
         if (i == 0)
             return LOOKUP_OLDER;
-        at = (int64_t)((uint64_t)at - hot->steps[i]);
+        at = (int64_t)((uint64_t)at - columns.steps[i]);
     }
 }
 

@@ -84,21 +84,68 @@ static inline uint64_t unpack(const uint8_t *in, unsigned i, unsigned width)
     return width == 64 ? value : value & ((UINT64_C(1) << width) - 1);
 }
 
-static size_t encode_steps(uint8_t *out, const uint32_t *steps, unsigned count)
+#define STEPS_LONG      7u /* instead of a width: the long form follows */
+#define STEPS_LOW_BIAS  16
+#define STEPS_LOW_SHIFT 3u
+
+/* Offsets of the samples from a line of equal steps that begins with the sample before them. */
+struct offsets {
+    uint64_t above[STREAM_BATCH]; /* above the smallest */
+    int64_t low;
+    unsigned width;
+};
+
+static void offsets_from(struct offsets *out, const uint32_t *steps, unsigned count,
+                         uint32_t expected)
 {
-    uint32_t low = steps[0];
-    uint32_t high = steps[0];
-    for (unsigned i = 1; i < count; i++) {
-        low = steps[i] < low ? steps[i] : low;
-        high = steps[i] > high ? steps[i] : high;
+    int64_t at[STREAM_BATCH];
+    int64_t offset = 0;
+    int64_t low = INT64_MAX;
+    int64_t high = INT64_MIN;
+    for (unsigned i = 0; i < count; i++) {
+        offset += (int64_t)steps[i] - expected;
+        at[i] = offset;
+        low = offset < low ? offset : low;
+        high = offset > high ? offset : high;
     }
-    unsigned width = bit_width(high - low);
-    uint64_t above[STREAM_BATCH];
     for (unsigned i = 0; i < count; i++)
-        above[i] = steps[i] - low;
-    out[0] = (uint8_t)width;
-    size_t bytes = 1 + varint_put(out + 1, low);
-    return bytes + pack(out + bytes, above, count, width);
+        out->above[i] = (uint64_t)(at[i] - low);
+    out->low = low;
+    out->width = bit_width((uint64_t)(high - low));
+}
+
+static uint32_t mean_step(const uint32_t *steps, unsigned count)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < count; i++)
+        sum += steps[i];
+    return (uint32_t)((sum + count / 2) / count);
+}
+
+/* The step that is expected from here on: another one only where it saves more than it costs. */
+static size_t encode_steps(uint8_t *out, const uint32_t *steps, unsigned count, uint32_t *step)
+{
+    struct offsets offsets;
+    offsets_from(&offsets, steps, count, *step);
+    if (offsets.width < STEPS_LONG && offsets.low >= -STEPS_LOW_BIAS &&
+        offsets.low < STEPS_LOW_BIAS) {
+        out[0] =
+            (uint8_t)(offsets.width | (unsigned)(offsets.low + STEPS_LOW_BIAS) << STEPS_LOW_SHIFT);
+        return 1 + pack(out + 1, offsets.above, count, offsets.width);
+    }
+    struct offsets others;
+    uint32_t mean = mean_step(steps, count);
+    offsets_from(&others, steps, count, mean);
+    if (others.width * count + 8 < offsets.width * count) {
+        offsets = others;
+        *step = mean;
+    }
+    size_t bytes = 1;
+    out[0] = STEPS_LONG;
+    bytes += varint_put(out + bytes, *step);
+    out[bytes++] = (uint8_t)offsets.width;
+    bytes += varint_put(out + bytes, zigzag(offsets.low));
+    return bytes + pack(out + bytes, offsets.above, count, offsets.width);
 }
 
 static size_t encode_integers(uint8_t *out, int64_t *q, unsigned count, int64_t before)
@@ -180,13 +227,13 @@ static bool steps_all_equal_to(const uint32_t *steps, unsigned count, uint32_t b
     return all == 0;
 }
 
-size_t stream_encode(uint8_t *out, const struct stream_batch *batch)
+size_t stream_encode(uint8_t *out, const struct stream_batch *batch, uint32_t *out_step)
 {
     NX_DCHECK(batch->count >= 1 && batch->count <= STREAM_BATCH);
     const uint32_t *steps = batch->steps;
     const uint64_t *bits = batch->bits;
     unsigned count = batch->count;
-    uint32_t step_before = batch->step_before;
+    uint32_t step = batch->step;
     uint64_t bits_before = batch->bits_before;
     unsigned control = count - 1;
     size_t at = 1;
@@ -194,15 +241,15 @@ size_t stream_encode(uint8_t *out, const struct stream_batch *batch)
         control |= CONTROL_ABSOLUTE;
         at += varint_put(out + at, zigzag(batch->first_ms));
         at += varint_put(out + at, __builtin_bswap64(bits[0]));
-        step_before = 0;
+        step = 0;
         bits_before = bits[0];
         steps++;
         bits++;
         count--;
     }
-    if (!steps_all_equal_to(steps, count, step_before)) {
+    if (!steps_all_equal_to(steps, count, step)) {
         control |= CONTROL_STEPS;
-        at += encode_steps(out + at, steps, count);
+        at += encode_steps(out + at, steps, count, &step);
     }
     if (count > 0) {
         size_t bytes;
@@ -211,6 +258,7 @@ size_t stream_encode(uint8_t *out, const struct stream_batch *batch)
         at += bytes;
     }
     out[0] = (uint8_t)control;
+    *out_step = step;
     NX_DCHECK(at + 8 <= STREAM_BATCH_BYTES_MAX);
     return at;
 }
@@ -235,19 +283,26 @@ static bool decode_times(struct byte_reader *in, bool has_steps, unsigned count,
             now += *step;
             times_ms[i] = (int64_t)now;
         }
-    } else {
-        unsigned width = byte_reader_u8(in);
-        uint64_t low = byte_reader_varint(in);
-        const uint8_t *packed = take_packed(in, count, width);
-        if (in->is_bad || packed == NULL || count == 0)
-            return false;
-        for (unsigned i = 0; i < count; i++) {
-            *step = low + unpack(packed, i, width);
-            now += *step;
-            times_ms[i] = (int64_t)now;
-        }
+        *time_ms = (int64_t)now;
+        return true;
     }
-    *time_ms = (int64_t)now;
+    unsigned form = byte_reader_u8(in);
+    unsigned width = form & ((1u << STEPS_LOW_SHIFT) - 1);
+    uint64_t low = (uint64_t)(form >> STEPS_LOW_SHIFT) - STEPS_LOW_BIAS;
+    if (width == STEPS_LONG) {
+        *step = byte_reader_varint(in);
+        width = byte_reader_u8(in);
+        low = (uint64_t)byte_reader_varint_signed(in);
+    }
+    const uint8_t *packed = take_packed(in, count, width);
+    if (in->is_bad || packed == NULL || count == 0)
+        return false;
+    uint64_t line = now + low;
+    for (unsigned i = 0; i < count; i++) {
+        line += *step;
+        times_ms[i] = (int64_t)(line + unpack(packed, i, width));
+    }
+    *time_ms = times_ms[count - 1];
     return true;
 }
 

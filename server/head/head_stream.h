@@ -3,14 +3,17 @@
  * A stream is a sequence of batches; each is relative to the one before, or absolute.
  *
  *   control 1     bits 0..2  samples - 1
- *                 bit  3     absolute: time and value of the first sample follow, and the step before counts as 0
- *                 bit  4     steps differ from the step before (else every step is equal to it)
+ *                 bit  3     absolute: time and value of the first sample follow, and the expected step is 0
+ *                 bit  4     steps differ from the expected step (else every step is equal to it)
  *                 bits 5..7  values: 0 all equal to the value before; 1 XOR; 2.. integers over 10^{0, 1, 2, 3, 6, 9}
  *   [ absolute ]  varint zigzag time, varint of the byte-swapped bits of the value
- *   [ steps ]     bits a step 1, varint smallest step, packed (step - smallest)
+ *   [ steps ]     bits 0..2 width, bits 3..7 smallest offset + 16; packed (offset - smallest), `width` bits each
+ *                 or 7: varint expected step from here on, width 1, varint zigzag smallest offset, packed
  *   [ XOR ]       trailing zeros 1, bits a value 1, packed (bits ^ bits before) >> trailing zeros
  *   [ integers ]  bits a delta 1, varint zigzag smallest delta, packed (delta - smallest)
  *
+ * A sample's offset is its time less what the expected step leads to from the last sample of the batch before, so a
+ * jitter of few ms around a steady scrape costs as many bits as it has, and no more when it swings back.
  * Deltas are between neighbours after scaling; the value before the first counts as 0 when it does not scale
  * exactly. In an absolute batch steps and values are those of the samples after the first.
  *
@@ -35,25 +38,20 @@ struct stream_batch {
     const uint32_t *steps; /* [0] is unused when absolute */
     const uint64_t *bits;
     unsigned count; /* 1 .. STREAM_BATCH */
-    uint32_t step_before;
+    uint32_t step;  /* expected: what the batch before left */
     uint64_t bits_before;
 };
 
-/* Writes one batch to `out` (room for STREAM_BATCH_BYTES_MAX) and returns its bytes. */
-size_t stream_encode(uint8_t *out, const struct stream_batch *batch);
-
-/* The step that the batch after this one is relative to. */
-static inline uint32_t stream_batch_last_step(const struct stream_batch *batch)
-{
-    return batch->is_absolute && batch->count == 1 ? 0 : batch->steps[batch->count - 1];
-}
+/* Writes one batch to `out` (room for STREAM_BATCH_BYTES_MAX) and returns its bytes; *out_step is what the next
+ * expects. */
+size_t stream_encode(uint8_t *out, const struct stream_batch *batch, uint32_t *out_step);
 
 struct stream_reader {
     const uint8_t *next;
     const uint8_t *end; /* STREAM_PAD readable bytes follow */
     int64_t time_ms;    /* of the last sample read */
     uint64_t bits;
-    uint64_t step;
+    uint64_t step; /* expected */
 };
 
 static inline void stream_reader_init(struct stream_reader *reader, const uint8_t *data,

@@ -15,7 +15,7 @@
 #include "journal_internal.h"
 
 #define BUFFER_SAMPLES_MIN      256u
-#define BUFFER_SAMPLES_KEPT     32768u /* 655 KB a buffer, and there are two a shard */
+#define BUFFER_SAMPLES_KEPT     8192u /* 164 KB a buffer, and there are two a shard: 5 MB */
 #define BUFFER_DEFINITIONS_KEPT (256u << 10)
 #define BUFFER_BLOBS_KEPT       (256u << 10)
 

@@ -7,6 +7,7 @@
  * what else retires blocks; a flush, or a delete, need not wait for a merge.
  */
 #include "narthex/base/log.h"
+#include "narthex/base/mem.h"
 #include "narthex/base/metrics.h"
 #include "narthex/block/block_delete.h"
 
@@ -53,6 +54,7 @@ nx_code maintenance_flush(struct store *store, void (*on_sealed)(void *context),
     };
     uint64_t begun_ns = now_ns();
     nx_code code = flush_run(&parts, out, err);
+    nx_mem_release(); /* a flush needs some 100 bytes a series for a while */
     if (code == NX_OK)
         store->last_flush_ns = clock_mono_ns(store->options.clock);
     if (code != NX_OK || out->has_block) {
@@ -79,6 +81,8 @@ static nx_code merge_once(struct store *store, bool force, bool *out_worked,
     nx_code code = merge_run(store->blocks, clock_wall_ms(store->options.clock), force,
                              &store->is_stopping, out_worked, out, err);
     mutex_unlock(&store->merging);
+    if (*out_worked)
+        nx_mem_release();
     if (code == NX_OK && *out_worked)
         metrics_add(METRIC_MERGE_DUPLICATES, out->duplicates);
     if (code == NX_OK && *out_worked)

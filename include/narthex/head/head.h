@@ -3,7 +3,7 @@
  * Layer    head (uses base, model, codec).
  * Shards   HEAD_SHARD_COUNT parts by label hash, each with its own lock; a slot's low bits name its shard, so slots
  *          are stable across restarts. Pairs and postings are shared behind one lock that only new series and
- *          queries take.
+ *          queries take. Sixteen do for more cores than one committer can follow (docs/decisions/006-head-line.md).
  * Series   canonical labels -> slot; a slot is reused with a new generation. One hot line holds all an append
  *          touches; the values wait there and are encoded several at a time into a byte stream from a size-classed
  *          slab.
@@ -11,7 +11,7 @@
  * Sides    native histograms and exemplars, which few series have, live beside the floats (head_side.h).
  * Threads  any number of appenders and readers. Readers copy compressed bytes under the shard's lock, in small
  *          batches, and decode outside it. One flusher at a time.
- * Memory   head_memory tells it by kind; budget: 700 bytes per active series all told, 500 later.
+ * Memory   head_stats tells it by kind; budget: 500 bytes per active series all told, the raw cache included.
  */
 #pragma once
 
@@ -199,6 +199,13 @@ struct head_stats {
     uint64_t
         unknown_samples; /* replayed for a slot that neither block nor journal defined: lost, to be reported */
     uint64_t histograms, exemplars; /* taken since the start; samples count histograms too */
-    uint64_t bytes_series, bytes_labels, bytes_index, bytes_chunks, bytes_sides, bytes_pending;
+    /* Memory by kind: slots, tables and order; packed ids and texts; pairs and postings; streams, spare blocks
+     * included; late samples; histograms and exemplars; what waits for the journal. */
+    uint64_t bytes_series, bytes_labels, bytes_index, bytes_chunks, bytes_late, bytes_sides,
+        bytes_pending;
 };
 void head_stats(struct head *head, struct head_stats *out);
+
+/* When memory asks: frees blocks that wait for new chunks, most of them just after a flush. Returns the bytes freed,
+ * which may be fewer than wanted, or a block more. Cost: a system call per 64 KiB. Threads: any. */
+uint64_t head_release_spare(struct head *head, uint64_t bytes_wanted);

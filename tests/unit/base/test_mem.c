@@ -31,6 +31,8 @@ static void test_mem_calloc_is_zeroed_and_realloc_keeps_content(void **state)
     numbers[9] = 42;
     numbers = nx_realloc_array(numbers, 1000, sizeof(*numbers));
     assert_int_equal(numbers[9], 42);
+    nx_mem_release(); /* only what is free */
+    assert_int_equal(numbers[9], 42);
     nx_free(numbers);
     char *copy = nx_strdup("text");
     assert_string_equal(copy, "text");

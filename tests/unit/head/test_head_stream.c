@@ -19,7 +19,7 @@ struct stream_test {
 /* Encodes all samples in batches of `batch`, as a series would; absolute at the start and where a step is too long. */
 static void encode_all(struct stream_test *test, unsigned batch_max)
 {
-    uint32_t step_before = 0;
+    uint32_t step_expected = 0;
     uint64_t bits_before = 0;
     test->length = 0;
     for (size_t i = 0; i < test->samples;) {
@@ -41,14 +41,13 @@ static void encode_all(struct stream_test *test, unsigned batch_max)
                                      .steps = steps,
                                      .bits = test->bits + i,
                                      .count = count,
-                                     .step_before = step_before,
+                                     .step = step_expected,
                                      .bits_before = bits_before};
         uint8_t out[STREAM_BATCH_BYTES_MAX];
-        size_t length = stream_encode(out, &batch);
+        size_t length = stream_encode(out, &batch, &step_expected);
         assert_true(length + 8 <= STREAM_BATCH_BYTES_MAX);
         memcpy(test->bytes + test->length, out, length);
         test->length += length;
-        step_before = stream_batch_last_step(&batch);
         bits_before = test->bits[i + count - 1];
         i += count;
     }
@@ -104,6 +103,46 @@ static void test_stream_steady_counter_costs_little(void **state)
     }
     check_round_trip(test, STREAM_BATCH);
     assert_true(test->length < 480); /* below a byte a sample */
+    nx_free(test);
+}
+
+/* What a few ms of jitter cost: their own bits, and no more. */
+static void test_stream_jitter_costs_its_bits(void **state)
+{
+    (void)state;
+    struct stream_test *test = nx_calloc(1, sizeof(*test));
+    struct rand_state rand;
+    rand_seed(&rand, 5);
+    test->samples = 480;
+    for (size_t i = 0; i < test->samples; i++) {
+        test->times_ms[i] = 1700000000000 + (int64_t)i * 15000 + (int64_t)rand_below(&rand, 5);
+        test->bits[i] = float_bits(7);
+    }
+    check_round_trip(test, STREAM_BATCH);
+    assert_true(test->length <= 480 / 8 * 6); /* control, form, at most four bits a sample */
+    nx_free(test);
+}
+
+static void test_stream_steps_at_their_limits_round_trip(void **state)
+{
+    (void)state;
+    static const uint64_t steps[] = {1,         2, 15, 16, 17, 63, 64, 65, 15000, UINT32_MAX - 1,
+                                     UINT32_MAX};
+    struct stream_test *test = nx_calloc(1, sizeof(*test));
+    struct rand_state rand;
+    rand_seed(&rand, 6);
+    for (unsigned round = 0; round < 400; round++) {
+        size_t from = rand_below(&rand, NX_ARRAY_LEN(steps));
+        size_t kinds = 1 + rand_below(&rand, NX_ARRAY_LEN(steps) - from);
+        uint64_t time = round % 2 == 0 ? 0 : UINT64_C(1) << 63; /* INT64_MIN */
+        test->samples = 1 + rand_below(&rand, 60);
+        for (size_t i = 0; i < test->samples; i++) {
+            test->times_ms[i] = (int64_t)time;
+            test->bits[i] = float_bits((double)(i % 5));
+            time += steps[from + rand_below(&rand, kinds)];
+        }
+        check_round_trip(test, 1 + (unsigned)rand_below(&rand, STREAM_BATCH));
+    }
     nx_free(test);
 }
 
@@ -234,6 +273,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stream_constant_series_costs_a_byte_a_batch),
         cmocka_unit_test(test_stream_steady_counter_costs_little),
+        cmocka_unit_test(test_stream_jitter_costs_its_bits),
+        cmocka_unit_test(test_stream_steps_at_their_limits_round_trip),
         cmocka_unit_test(test_stream_decimals_are_integers_inside),
         cmocka_unit_test(test_stream_keeps_every_odd_value),
         cmocka_unit_test(test_stream_scaled_limits_round_trip),
