@@ -78,9 +78,25 @@ static void use_block(struct arena *arena, struct arena_block *block)
     arena->end = block == NULL ? NULL : (char *)block + block->bytes;
 }
 
+/* Of the pool's bytes, if there is one; false: it has no more. */
+static bool pool_take(struct arena *arena, size_t bytes)
+{
+    struct arena_pool *pool = arena->pool;
+    if (pool == NULL)
+        return true;
+    size_t used = atomic_fetch_add_explicit(&pool->used_bytes, bytes, memory_order_relaxed) + bytes;
+    if (used <= atomic_load_explicit(&pool->max_bytes, memory_order_relaxed))
+        return true;
+    atomic_fetch_sub_explicit(&pool->used_bytes, bytes, memory_order_relaxed);
+    arena->is_starved = true;
+    return false;
+}
+
 static void free_block(struct arena *arena, struct arena_block *block)
 {
     atomic_fetch_sub_explicit(&arena->used_bytes, block->bytes, memory_order_relaxed);
+    if (arena->pool != NULL)
+        atomic_fetch_sub_explicit(&arena->pool->used_bytes, block->bytes, memory_order_relaxed);
     UNPOISON(block, block->bytes);
     nx_free(block);
 }
@@ -99,6 +115,7 @@ void arena_deinit(struct arena *arena)
     }
     use_block(arena, NULL);
     arena->is_exhausted = false;
+    arena->is_starved = false;
 }
 
 void arena_reset(struct arena *arena)
@@ -112,6 +129,7 @@ void arena_reset(struct arena *arena)
     if (arena->blocks != NULL)
         POISON(arena->next, (size_t)(arena->end - arena->next));
     arena->is_exhausted = false;
+    arena->is_starved = false;
 }
 
 /* Bytes that the budget still allows. */
@@ -123,8 +141,11 @@ static size_t budget_left(const struct arena *arena)
     return used >= arena->budget_bytes ? 0 : arena->budget_bytes - used;
 }
 
+/* NULL when the pool has no more. */
 static struct arena_block *push_block(struct arena *arena, size_t bytes, bool is_large)
 {
+    if (!pool_take(arena, bytes))
+        return NULL;
     struct arena_block *block = nx_alloc(bytes);
     *block = (struct arena_block){.older = arena->blocks, .bytes = bytes, .is_large = is_large};
     arena->blocks = block;
@@ -154,7 +175,10 @@ static bool grow_region(struct arena *arena, size_t taken)
         bytes = ARENA_HEADER + taken;
     if (bytes > left)
         return false;
-    use_block(arena, push_block(arena, bytes, false));
+    struct arena_block *block = push_block(arena, bytes, false);
+    if (block == NULL)
+        return false;
+    use_block(arena, block);
     return true;
 }
 
@@ -162,11 +186,14 @@ static void *alloc_slow(struct arena *arena, size_t bytes)
 {
     size_t taken = footprint(bytes);
     if (taken > ARENA_LARGE_BYTES) {
-        if (ARENA_HEADER + taken > budget_left(arena)) {
+        struct arena_block *block = NULL;
+        if (ARENA_HEADER + taken <= budget_left(arena))
+            block = push_block(arena, ARENA_HEADER + taken, true);
+        if (block == NULL) {
             arena->is_exhausted = true;
             return NULL;
         }
-        char *memory = block_data(push_block(arena, ARENA_HEADER + taken, true));
+        char *memory = block_data(block);
         UNPOISON(memory, bytes);
         return memory;
     }
@@ -256,7 +283,7 @@ static bool grow_large(struct arena *arena, size_t new_bytes)
     size_t bytes = ARENA_HEADER + footprint(new_bytes);
     NX_ASSERT(bytes >= block->bytes);
     size_t more = bytes - block->bytes;
-    if (more > budget_left(arena))
+    if (more > budget_left(arena) || !pool_take(arena, more))
         return false;
     UNPOISON(block, block->bytes);
     block = nx_realloc(block, bytes);
@@ -325,6 +352,11 @@ void arena_rewind(struct arena *arena, struct arena_mark mark)
 bool arena_is_exhausted(const struct arena *arena)
 {
     return arena->is_exhausted;
+}
+
+bool arena_is_starved(const struct arena *arena)
+{
+    return arena->is_exhausted && arena->is_starved;
 }
 
 size_t arena_usage(const struct arena *arena)

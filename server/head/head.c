@@ -55,6 +55,9 @@ nx_code head_new(struct head **out_head, const struct head_options *options, str
     size_t bytes = HEAD_SHARD_COUNT * sizeof(*head->shards);
     head->shards = nx_map_alloc(bytes); /* aligned to cache lines */
     head->series_max = options->series_max;
+    head->admit = options->admit;
+    head->admit_context = options->admit_context;
+    head->is_leaving = true;
     index_init(&head->index);
     for (unsigned i = 0; i < HEAD_SHARD_COUNT; i++)
         shard_init(&head->shards[i]);

@@ -111,6 +111,13 @@ static uint32_t resolve(struct head *head, struct head_shard *shard, struct head
     uint32_t hash = index_hash_labels(write->labels, shard->hashes);
     uint32_t local = series_find(head, shard, hash, write->labels);
     if (local == HEAD_SLOT_NONE && has_sample_in_bounds(write, bounds)) {
+        enum append_result verdict = APPEND_OK;
+        if (head->admit != NULL)
+            verdict = head->admit(head->admit_context, write->labels);
+        if (verdict != APPEND_OK) {
+            refuse(write, verdict, first, write->sample_count);
+            return HEAD_SLOT_NONE;
+        }
         for (size_t i = 0; i < write->labels.count; i++)
             shard->ids[i] = PAIR_NONE;
         local = series_create(head, shard, HEAD_SLOT_NONE, hash, write->labels);

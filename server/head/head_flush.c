@@ -421,10 +421,15 @@ int head_flush_next(struct head_flush *flush, struct head_flush_series *out, str
 /* ---- end ---- */
 
 /* Whether the series leaves: it had data neither in this flush, nor in the one before, nor since. */
-static bool pass_flush(struct head_hot *hot)
+static bool pass_flush(struct head_hot *hot, bool is_leaving)
 {
     bool was_sealed = hot->flags & HOT_SEALED;
     bool was_in_previous = hot->flags & HOT_IN_PREVIOUS;
+    if (!is_leaving) {
+        hot->flags &= (uint8_t)~HOT_SEALED;
+        hot->flags |= was_sealed ? HOT_IN_PREVIOUS : 0;
+        return false;
+    }
     hot->flags &= (uint8_t) ~(HOT_SEALED | HOT_IN_PREVIOUS);
     if (was_sealed)
         hot->flags |= HOT_IN_PREVIOUS;
@@ -463,7 +468,7 @@ static void end_some(struct head *head, struct head_shard *shard, uint32_t from,
                 !side_let_go(&shard->sides, side_find(&shard->sides, local)))
                 hot->flags &= (uint8_t)~HOT_SIDE;
         }
-        if (!pass_flush(hot))
+        if (!pass_flush(hot, head->is_leaving))
             continue;
         uint32_t slot = slot_of(head_shard_number(head, shard), local);
         nx_buf_append(freed, &slot, sizeof(slot));
@@ -529,6 +534,11 @@ static void end_published(struct head *head)
     mutex_lock(&head->index.lock);
     index_collect(&head->index);
     mutex_unlock(&head->index.lock);
+}
+
+void head_set_leaving(struct head *head, bool is_leaving)
+{
+    head->is_leaving = is_leaving;
 }
 
 void head_flush_end(struct head_flush *flush, bool is_published)

@@ -19,13 +19,21 @@
 
 struct arena_block;
 
+/* A bound for many arenas together. */
+struct arena_pool {
+    _Atomic size_t used_bytes; /* [A] relaxed */
+    _Atomic size_t max_bytes;  /* [A] relaxed: may change at any time; what is taken stays */
+};
+
 struct arena {
     struct arena_block *blocks; /* private */
     char *next;                 /* private */
     char *end;                  /* private */
     size_t budget_bytes;        /* [I] 0: no limit */
     _Atomic size_t used_bytes;  /* [A] relaxed: bytes taken from the heap */
+    struct arena_pool *pool;    /* [I] may be NULL; set after arena_init, before the first use */
     bool is_exhausted;          /* private: use arena_is_exhausted */
+    bool is_starved;            /* private: use arena_is_starved */
 };
 
 void arena_init(struct arena *arena, size_t budget_bytes);
@@ -53,4 +61,5 @@ struct arena_mark arena_mark(const struct arena *arena);
 void arena_rewind(struct arena *arena, struct arena_mark mark);
 
 bool arena_is_exhausted(const struct arena *arena);
+bool arena_is_starved(const struct arena *arena); /* exhausted, and it was the pool's doing */
 size_t arena_usage(const struct arena *arena);

@@ -40,25 +40,30 @@ static inline unsigned series_ref_shard(struct series_ref ref)
     return ref.slot & (HEAD_SHARD_COUNT - 1);
 }
 
-struct head;
-struct head_options {
-    uint64_t series_max; /* active series, 0: no limit */
-};
-NX_NODISCARD nx_code head_new(struct head **out_head, const struct head_options *options,
-                              struct nx_err *err);
-void head_free(struct head *head);
-
-/* ---- append ---- */
-
 enum append_result {
     APPEND_OK, /* stored, or already there with the same bits */
     APPEND_CONFLICT, /* another value is in the head for this time, or was the series' last and is flushed by now */
     APPEND_FUTURE,       /* beyond time_max_ms */
     APPEND_TOO_OLD,      /* before time_min_ms (retention) */
     APPEND_SERIES_LIMIT, /* would be a new series above series_max */
+    APPEND_SERIES_MEMORY, /* would be a new series, and memory is short */
+    APPEND_SERIES_RATE,   /* would be a new series, and too many came lately */
     APPEND_STALE_REF, /* known ref no longer valid, nothing of the series taken: resolve by labels */
     APPEND_RESULT_COUNT,
 };
+
+struct head;
+struct head_options {
+    uint64_t series_max; /* active series, 0: no limit */
+    /* Asked for every series that an append would make, under the shard's lock: APPEND_OK, or why not. NULL: always. */
+    enum append_result (*admit)(void *context, struct labels labels);
+    void *admit_context;
+};
+NX_NODISCARD nx_code head_new(struct head **out_head, const struct head_options *options,
+                              struct nx_err *err);
+void head_free(struct head *head);
+
+/* ---- append ---- */
 
 /* One series of a request. In: known (slot != HEAD_SLOT_NONE) or labels (canonical, checked). Out: the rest. */
 struct head_write {
@@ -186,6 +191,9 @@ int head_flush_next(struct head_flush *flush, struct head_flush_series *out, str
 /* published (all series were read): sealed data is let go of, series without samples in this and the previous flush
  * leave. Else it stays sealed and the next flush takes it again. Frees `flush`. */
 void head_flush_end(struct head_flush *flush, bool is_published);
+/* false: flushes that end from now on let no series leave; for flushes that follow each other faster than samples come.
+ * By the flusher. */
+void head_set_leaving(struct head *head, bool is_leaving);
 
 /* From now on a sample of the time of a series' last one is new when that was flushed: it may have been deleted.
  * Before, it is taken for a repetition. Cost: one look at each series. */
