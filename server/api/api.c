@@ -27,6 +27,7 @@ nx_code api_new(struct api **out_api, const struct api_options *options, struct 
     struct api *api = nx_calloc(1, sizeof(*api));
     api->clock = options->clock;
     api->query_limits = options->query_limits;
+    api->budget = options->budget;
     api->started_ms = clock_wall_ms(options->clock);
     nx_code code = worker_pool_new(&api->ingest_pool, "ingest", options->ingest_workers,
                                    options->ingest_queue_max, err);

@@ -24,6 +24,7 @@ struct api_seen {
 struct api {
     const struct clock *clock;        /* [I] */
     struct query_limits query_limits; /* [I] */
+    struct mem_budget *budget;        /* [I] may be NULL */
     int64_t started_ms;               /* [I] */
     struct worker_pool *ingest_pool;  /* [I] */
     struct worker_pool *query_pool;   /* [I] */

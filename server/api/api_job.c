@@ -82,6 +82,11 @@ void api_job_submit(struct api *api, struct http_request *request, api_job_fn ru
         api_respond_unavailable(request, "Service Unavailable");
         return;
     }
+    struct nx_err err;
+    if (mem_budget_check_query(api->budget, &err) != NX_OK) {
+        api_respond_error(request, &err);
+        return;
+    }
     struct api_job *job = make_job(api, request, run);
     atomic_fetch_add_explicit(&api->jobs, 1, memory_order_relaxed);
     if (!worker_pool_try_submit(api->query_pool, run_job, job)) {

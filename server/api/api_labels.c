@@ -198,6 +198,7 @@ static void run_call(struct api_job *job, bool is_values)
     struct labels_call call = {.is_values = is_values};
     struct nx_err err;
     arena_init(&call.arena, job->api->query_limits.memory_bytes_max);
+    call.arena.pool = job->api->query_limits.pool;
     nx_code code = read_params(job, &call, &err);
     if (code == NX_OK && call.match.list_count > 1)
         code = read_union(job, &call, &err);

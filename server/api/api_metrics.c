@@ -25,6 +25,9 @@ static void collect(void *context)
                 (double)atomic_load_explicit(&api->jobs, memory_order_relaxed));
     if (api_state(api) != API_READY)
         return;
+    if (api->budget != NULL)
+        mem_budget_publish(api->budget);
+    store_publish(api->store);
     struct store_stats stats;
     store_stats(api->store, &stats);
     metrics_set(METRIC_HEAD_SERIES, (double)stats.head.series);

@@ -136,6 +136,7 @@ static void run_series(struct api_job *job)
     struct api_answer answer;
     struct nx_err err;
     arena_init(&call.arena, job->api->query_limits.memory_bytes_max);
+    call.arena.pool = job->api->query_limits.pool;
     api_answer_begin(&answer, job->request);
     nx_code code = read_params(job, &call, &err);
     if (code == NX_OK)

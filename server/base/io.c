@@ -298,6 +298,13 @@ bool io_exists(const char *path)
 
 nx_code io_free_bytes(const char *path, uint64_t *out_bytes, struct nx_err *err)
 {
+    uint64_t total;
+    return io_volume_bytes(path, out_bytes, &total, err);
+}
+
+nx_code io_volume_bytes(const char *path, uint64_t *out_free, uint64_t *out_total,
+                        struct nx_err *err)
+{
     struct statvfs volume;
     int failed;
     do {
@@ -305,7 +312,8 @@ nx_code io_free_bytes(const char *path, uint64_t *out_bytes, struct nx_err *err)
     } while (failed != 0 && errno == EINTR);
     if (failed != 0)
         return nx_err_sys(err, errno, "statvfs %s", path);
-    *out_bytes = (uint64_t)volume.f_bavail * volume.f_frsize;
+    *out_free = (uint64_t)volume.f_bavail * volume.f_frsize;
+    *out_total = (uint64_t)volume.f_blocks * volume.f_frsize;
     return NX_OK;
 }
 

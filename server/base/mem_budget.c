@@ -16,12 +16,9 @@ static const struct {
     const char *name;
     unsigned percent; /* of the limit: the state begins here */
 } states[] = {
-    [MEM_STATE_NORMAL] = {"normal", 0},
-    [MEM_STATE_SHRINK] = {"shrink", 65},
-    [MEM_STATE_FLUSH] = {"flush", 70},
-    [MEM_STATE_NO_SERIES] = {"no_series", 75},
-    [MEM_STATE_NO_QUERIES] = {"no_queries", 85},
-    [MEM_STATE_NO_WRITES] = {"no_writes", 95},
+    [MEM_STATE_NORMAL] = {"normal", 0},          [MEM_STATE_SHRINK] = {"shrink", 65},
+    [MEM_STATE_FLUSH] = {"flush", 70},           [MEM_STATE_NO_SERIES] = {"no_series", 75},
+    [MEM_STATE_NO_QUERIES] = {"no_queries", 85}, [MEM_STATE_NO_WRITES] = {"no_writes", 95},
 };
 static_assert(sizeof(states) / sizeof(states[0]) == MEM_STATE_COUNT, "a line for each state");
 
@@ -162,9 +159,9 @@ void mem_budget_publish(const struct mem_budget *budget)
                 (double)atomic_load_explicit(&budget->usage_bytes, memory_order_relaxed));
     metrics_set(METRIC_MEMORY_ANONYMOUS,
                 (double)atomic_load_explicit(&budget->measured_bytes, memory_order_relaxed));
-    metrics_set(METRIC_MEMORY_RESERVE,
-                (double)atomic_load_explicit(&budget->kind_bytes[MEM_KIND_RESERVE],
-                                             memory_order_relaxed));
+    metrics_set(
+        METRIC_MEMORY_RESERVE,
+        (double)atomic_load_explicit(&budget->kind_bytes[MEM_KIND_RESERVE], memory_order_relaxed));
     metrics_set(METRIC_MEMORY_QUERIES,
                 (double)atomic_load_explicit(&budget->queries.used_bytes, memory_order_relaxed));
     metrics_set(METRIC_MEMORY_STATE, (double)mem_budget_state(budget));

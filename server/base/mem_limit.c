@@ -67,8 +67,8 @@ static uint64_t walk_up(const char *mount, struct nx_str group, const char *file
     uint64_t smallest = UINT64_MAX;
     for (;;) {
         char path[PATH_BYTES];
-        int length = snprintf(path, sizeof(path), "%s%.*s/%s", mount, (int)group.len, group.data,
-                              file);
+        int length =
+            snprintf(path, sizeof(path), "%s%.*s/%s", mount, (int)group.len, group.data, file);
         if (length > 0 && (size_t)length < sizeof(path)) {
             uint64_t limit = read_limit(path);
             smallest = limit < smallest ? limit : smallest;

@@ -382,6 +382,11 @@ struct block *block_list_newest_flush(struct block_list *list)
     return newest;
 }
 
+void block_list_set_cache(struct block_list *list, size_t bytes_max)
+{
+    group_cache_set_max(list->cache, bytes_max);
+}
+
 void block_list_stats(struct block_list *list, struct block_list_stats *out)
 {
     *out = (struct block_list_stats){0};

@@ -41,7 +41,7 @@ struct group_cache_entry {
 
 struct group_cache {
     struct nx_mutex lock;
-    size_t bytes_max;                 /* [I] */
+    size_t bytes_max;                 /* [L:lock] */
     size_t bytes;                     /* [L:lock] */
     struct group_cache_entry **slots; /* [L:lock] */
     size_t slot_count, entry_count;   /* [L:lock] a power of two */
@@ -225,6 +225,14 @@ void group_cache_drop_block(struct group_cache *cache, uint64_t block_id)
             entry_drop(cache, entry);
         entry = after;
     }
+    mutex_unlock(&cache->lock);
+}
+
+void group_cache_set_max(struct group_cache *cache, size_t bytes_max)
+{
+    mutex_lock(&cache->lock);
+    cache->bytes_max = bytes_max;
+    cache_shrink(cache);
     mutex_unlock(&cache->lock);
 }
 

@@ -25,7 +25,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define MERGE_SPACE_RESERVE ((uint64_t)64 << 20) /* left free for journal and catalog */
+/* Left free for journal and catalog: the smaller of the two. Writes are put off long before. */
+#define MERGE_RESERVE_BYTES ((uint64_t)16 << 20)
+#define MERGE_RESERVE_PARTS 64u /* of the volume: one */
 #define MERGE_POLL_SERIES   64u
 
 struct merge_source {
@@ -547,12 +549,16 @@ static nx_code merge_pass(struct merge *merge, struct nx_err *err)
 nx_code merge_check_space(struct block_list *list, uint64_t bytes, struct nx_err *err)
 {
     uint64_t available = 0;
-    nx_code code = io_free_bytes(block_list_tmp_dir(list), &available, err);
+    uint64_t volume = 0;
+    nx_code code = io_volume_bytes(block_list_tmp_dir(list), &available, &volume, err);
     if (code != NX_OK)
         return code;
-    if (available < bytes + MERGE_SPACE_RESERVE)
+    uint64_t reserve = volume / MERGE_RESERVE_PARTS;
+    if (reserve > MERGE_RESERVE_BYTES)
+        reserve = MERGE_RESERVE_BYTES;
+    if (available < bytes + reserve)
         return nx_err_set(err, NX_E_FULL, "needs %" PRIu64 " bytes, %" PRIu64 " are free",
-                          bytes + MERGE_SPACE_RESERVE, available);
+                          bytes + reserve, available);
     return NX_OK;
 }
 

@@ -152,6 +152,9 @@ void http_server_cancel(struct http_request *request)
 static void note_body_bytes(struct http_server *server)
 {
     metrics_set(METRIC_HTTP_BODY_BYTES, (double)server->body_bytes);
+    if (server->options.bodies_gauge != NULL)
+        atomic_store_explicit(server->options.bodies_gauge, server->body_bytes,
+                              memory_order_relaxed);
 }
 
 static bool may_grow(const struct http_connection *connection, size_t growth)

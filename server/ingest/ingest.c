@@ -14,6 +14,7 @@
 #include "narthex/base/mem.h"
 #include "narthex/base/metrics.h"
 #include "narthex/codec/snappy.h"
+#include "narthex/codec/varint.h"
 #include "narthex/ingest/decode_protobuf.h"
 #include "narthex/ingest/decode_v1.h"
 #include "narthex/ingest/validate.h"
@@ -39,9 +40,6 @@ enum stage_failed {
     FAILED_WAIT,
 };
 
-/* Arena for labels of misses and for protobuf-c: a body of 32 MiB may need more than its own size, and no more than
- * this. */
-#define BATCH_ARENA_BYTES_MAX ((size_t)256 << 20)
 /* Memory that a worker keeps from one request to the next. */
 #define WORKER_RAW_BYTES_KEPT ((size_t)4 << 20)
 /* The raw cache holds this many entries more than twice the active series (new senders, churn). */
@@ -56,6 +54,8 @@ struct ingest *ingest_new(const struct ingest_options *options)
     ingest->limits = options->limits;
     ingest->raw_cache_entries_max = RAW_CACHE_ENTRIES_SPARE;
     raw_cache_init(&ingest->raw_cache);
+    ingest->budget = options->budget;
+    mutex_init(&ingest->large, LOCK_RANK_INGEST_LARGE);
     mutex_init(&ingest->workers_lock, LOCK_RANK_HTTP_QUEUE);
     return ingest;
 }
@@ -75,6 +75,7 @@ void ingest_free(struct ingest *ingest)
     }
     raw_cache_deinit(&ingest->raw_cache);
     mutex_deinit(&ingest->workers_lock);
+    mutex_deinit(&ingest->large);
     nx_free(ingest);
 }
 
@@ -93,7 +94,7 @@ static struct ingest_worker *worker_acquire(struct ingest *ingest)
     if (worker != NULL)
         return worker;
     worker = nx_calloc(1, sizeof(*worker));
-    write_batch_init(&worker->batch, BATCH_ARENA_BYTES_MAX);
+    write_batch_init(&worker->batch, (size_t)ingest->limits.arena_bytes_max);
     return worker;
 }
 
@@ -332,6 +333,8 @@ static void remember_refs(struct ingest *ingest, struct write_batch *batch)
         atomic_store_explicit(&ingest->raw_cache_entries_max,
                               2 * stats.head.series + RAW_CACHE_ENTRIES_SPARE,
                               memory_order_relaxed);
+        if (ingest->budget != NULL)
+            mem_budget_note(ingest->budget, MEM_KIND_RAW_CACHE, ingest_raw_cache_bytes(ingest));
     }
     raw_cache_insert(&ingest->raw_cache, batch->keys, batch->refs, batch->series_count,
                      atomic_load_explicit(&ingest->raw_cache_entries_max, memory_order_relaxed));
@@ -461,6 +464,15 @@ static nx_code run_stages(struct ingest *ingest, struct ingest_worker *worker, s
     return code;
 }
 
+/* By the length that the block declares: large requests take turns, so that the memory that they need is not multiplied
+ * by the number of workers. */
+static bool is_large_body(const struct ingest *ingest, struct nx_bytes body)
+{
+    struct byte_reader reader = byte_reader_of(body);
+    return ingest->limits.large_bytes > 0 &&
+           byte_reader_varint(&reader) > ingest->limits.large_bytes;
+}
+
 void ingest_write(struct ingest *ingest, struct nx_bytes body, ingest_done_fn done, void *context)
 {
     struct ingest_request *request = nx_calloc(1, sizeof(*request));
@@ -472,9 +484,14 @@ void ingest_write(struct ingest *ingest, struct nx_bytes body, ingest_done_fn do
 
     struct nx_err err = {.code = NX_OK};
     enum stage_failed stage;
+    bool is_large = is_large_body(ingest, body);
+    if (is_large)
+        mutex_lock(&ingest->large);
     struct ingest_worker *worker = worker_acquire(ingest);
     nx_code code = run_stages(ingest, worker, body, request, &stage, &err);
     worker_release(ingest, worker);
+    if (is_large)
+        mutex_unlock(&ingest->large);
     if (code != NX_OK) {
         fail(request, stage, &err);
         return;

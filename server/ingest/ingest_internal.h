@@ -31,6 +31,8 @@ struct ingest {
     struct store *store;         /* [I] */
     const struct clock *clock;   /* [I] */
     struct ingest_limits limits; /* [I] */
+    struct mem_budget *budget;   /* [I] may be NULL */
+    struct nx_mutex large;       /* held while a large request is decoded and written */
     struct raw_cache raw_cache;  /* has its own lock */
     _Atomic uint64_t
         raw_cache_entries_max; /* [A] relaxed: refreshed now and then from the number of series */

@@ -76,7 +76,16 @@ void ingest_report_write(struct ingest_request *request, const struct head_write
     if (write->refused[APPEND_SERIES_LIMIT] > 0)
         ingest_report_refusal(
             request, INGEST_REFUSED_SERIES_LIMIT, write->refused[APPEND_SERIES_LIMIT], labels,
-            "the limit of active series (--storage.series-limit) is reached, new series are refused");
+            "the limit of active series (--storage.max-series) is reached, new series are refused");
+    if (write->refused[APPEND_SERIES_MEMORY] > 0)
+        ingest_report_refusal(
+            request, INGEST_REFUSED_MEMORY, write->refused[APPEND_SERIES_MEMORY], labels,
+            "memory is short (--storage.memory-limit), new series are refused until there is more");
+    if (write->refused[APPEND_SERIES_RATE] > 0)
+        ingest_report_refusal(request, INGEST_REFUSED_SERIES_RATE,
+                              write->refused[APPEND_SERIES_RATE], labels,
+                              "too many new series in the last minute "
+                              "(--storage.max-new-series-per-minute), new series are refused");
 }
 
 void ingest_report_finish(struct ingest_request *request)

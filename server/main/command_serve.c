@@ -4,6 +4,7 @@
  */
 #include "narthex/base/hash.h"
 #include "narthex/base/log.h"
+#include "narthex/base/mem_limit.h"
 #include "narthex/base/version.h"
 #include "narthex/main/commands.h"
 #include "narthex/main/options.h"
@@ -41,6 +42,7 @@ static int serve(const struct config *config)
 {
     struct server *server;
     struct nx_err err;
+    mem_heap_tune();
     signals_block();
     hash_secret_init();
     if (server_start(&server, config, &err) != NX_OK)

@@ -10,6 +10,8 @@
 #include "narthex/api/api.h"
 #include "narthex/base/log.h"
 #include "narthex/base/mem.h"
+#include "narthex/base/mem_budget.h"
+#include "narthex/base/mem_limit.h"
 #include "narthex/base/thread.h"
 #include "narthex/base/version.h"
 #include "narthex/http/http_server.h"
@@ -24,10 +26,23 @@
 #define INGEST_QUEUE_MAX               1024
 #define DEFAULT_EVALUATION_INTERVAL_MS 60000
 
+#define MEMORY_LIMIT_MIN               (UINT64_C(64) << 20)
+#define SCALED_MIN                     (UINT64_C(1) << 10)
+#define BODY_PARTS                     32u /* of the memory limit: one body, all bodies, one decoded body, its labels */
+#define SAMPLE_MEMORY                  8192u /* bytes of the limit for each sample that a request may have */
+#define INGEST_WORKER_MEMORY           (UINT64_C(64) << 20) /* of the limit, for each worker */
+#define BODIES_BYTES_MAX               (UINT64_C(256) << 20)
+/* Labels of misses and protobuf-c's messages: a body of 32 MiB may need more than its own size, and no more than this.
+ */
+#define BATCH_ARENA_BYTES_MAX (UINT64_C(256) << 20)
+#define LARGE_PARTS           64u /* of the limit: decoded bodies above take turns */
+#define CACHE_PARTS           8u
+
 struct server {
     const struct config *config;
     const struct clock *clock;
     struct config_file file;
+    struct mem_budget budget;
     struct http_router *router;
     struct http_server *http;
     struct api *api;
@@ -62,21 +77,60 @@ static nx_code listen_all(struct server *server, struct nx_err *err)
     return NX_OK;
 }
 
+/* ---- memory ---- */
+
+static uint64_t measure_memory(void *context)
+{
+    (void)context;
+    return mem_anonymous_bytes();
+}
+
+static nx_code open_budget(struct server *server, struct nx_err *err)
+{
+    uint64_t limit = (uint64_t)option_number(server->config, OPTION_STORAGE_MEMORY_LIMIT);
+    if (limit == 0)
+        limit = mem_limit_detect() / 4 * 3;
+    if (limit < MEMORY_LIMIT_MIN)
+        return nx_err_set(err, NX_E_INVALID,
+                          "--storage.memory-limit: %" PRIu64
+                          " bytes are not enough, at least %" PRIu64 " are needed",
+                          limit, MEMORY_LIMIT_MIN);
+    mem_budget_init(&server->budget, limit, (struct mem_measure){measure_memory, NULL});
+    return NX_OK;
+}
+
+/* What bounds one request or a cache is scaled down where the memory limit is small: worst cases happen together. */
+static uint64_t scaled(const struct server *server, enum option_id id, uint64_t divisor)
+{
+    uint64_t value = (uint64_t)option_number(server->config, id);
+    return mem_share(server->budget.limit_bytes, divisor, SCALED_MIN, value);
+}
+
+static unsigned ingest_workers(const struct server *server)
+{
+    return (unsigned)mem_share(server->budget.limit_bytes, INGEST_WORKER_MEMORY, 1,
+                               thread_cpu_count());
+}
+
 static nx_code open_http(struct server *server, struct nx_err *err)
 {
     const struct config *config = server->config;
     struct http_server_options options;
     http_server_options_init(&options);
     options.connections_max = (unsigned)option_number(config, OPTION_WEB_MAX_CONNECTIONS);
+    options.bodies_bytes_max =
+        (size_t)mem_share(server->budget.limit_bytes, BODY_PARTS, SCALED_MIN, BODIES_BYTES_MAX);
+    options.bodies_gauge = &server->budget.kind_bytes[MEM_KIND_BODIES];
     options.idle_timeout_ms = (unsigned)option_number(config, OPTION_WEB_IDLE_TIMEOUT);
 
     int64_t interval_ms = server->file.evaluation_interval_ms;
     const struct api_options api_options = {
         .clock = server->clock,
-        .ingest_workers = thread_cpu_count(),
+        .budget = &server->budget,
+        .ingest_workers = ingest_workers(server),
         .ingest_queue_max = INGEST_QUEUE_MAX,
         .is_admin_enabled = option_number(config, OPTION_WEB_ENABLE_ADMIN_API) != 0,
-        .write_body_bytes_max = (size_t)option_number(config, OPTION_WRITE_MAX_BODY),
+        .write_body_bytes_max = (size_t)scaled(server, OPTION_WRITE_MAX_BODY, BODY_PARTS),
         .query_limits =
             {
                 .timeout_ms = option_number(config, OPTION_QUERY_TIMEOUT),
@@ -84,6 +138,7 @@ static nx_code open_http(struct server *server, struct nx_err *err)
                 .subquery_step_ms = interval_ms > 0 ? interval_ms : DEFAULT_EVALUATION_INTERVAL_MS,
                 .samples_max = (uint64_t)option_number(config, OPTION_QUERY_MAX_SAMPLES),
                 .memory_bytes_max = (uint64_t)option_number(config, OPTION_QUERY_MAX_MEMORY),
+                .pool = &server->budget.queries,
                 .concurrency_max = (unsigned)option_number(config, OPTION_QUERY_MAX_CONCURRENCY),
                 .queue_max = (unsigned)option_number(config, OPTION_QUERY_MAX_QUEUE),
             },
@@ -140,6 +195,12 @@ static void log_opened(const struct store_open_result *result)
                   LOG_UINT("blocks", result->quarantined_blocks));
 }
 
+static uint64_t cache_bytes(const struct server *server)
+{
+    uint64_t bytes = (uint64_t)option_number(server->config, OPTION_STORAGE_CACHE);
+    return bytes > 0 ? bytes : server->budget.limit_bytes / CACHE_PARTS;
+}
+
 static nx_code open_store(struct server *server, struct nx_err *err)
 {
     const struct config *config = server->config;
@@ -153,8 +214,11 @@ static nx_code open_store(struct server *server, struct nx_err *err)
         .flush_interval_ms = option_number(config, OPTION_STORAGE_FLUSH_INTERVAL),
         .flush_samples_min = (uint64_t)option_number(config, OPTION_STORAGE_FLUSH_SAMPLES),
         .journal_segment_bytes = (uint64_t)option_number(config, OPTION_STORAGE_JOURNAL_SEGMENT),
-        .series_max = (uint64_t)option_number(config, OPTION_STORAGE_SERIES_LIMIT),
-        .cache_bytes = (uint64_t)option_number(config, OPTION_STORAGE_CACHE),
+        .series_max = (uint64_t)option_number(config, OPTION_STORAGE_MAX_SERIES),
+        .new_series_per_minute = (uint64_t)option_number(config, OPTION_STORAGE_MAX_NEW_SERIES),
+        .min_free_bytes = (uint64_t)option_number(config, OPTION_STORAGE_MIN_FREE),
+        .budget = &server->budget,
+        .cache_bytes = cache_bytes(server),
         .is_maintained = true,
     };
     struct store_open_result result;
@@ -170,10 +234,14 @@ static void open_ingest(struct server *server)
     const struct ingest_options options = {
         .store = server->store,
         .clock = server->clock,
+        .budget = &server->budget,
         .limits =
             {
-                .raw_bytes_max = (uint64_t)option_number(config, OPTION_WRITE_MAX_RAW),
-                .samples_max = (uint32_t)option_number(config, OPTION_WRITE_MAX_SAMPLES),
+                .raw_bytes_max = scaled(server, OPTION_WRITE_MAX_RAW, BODY_PARTS),
+                .samples_max = (uint32_t)scaled(server, OPTION_WRITE_MAX_SAMPLES, SAMPLE_MEMORY),
+                .arena_bytes_max = mem_share(server->budget.limit_bytes, BODY_PARTS, SCALED_MIN,
+                                             BATCH_ARENA_BYTES_MAX),
+                .large_bytes = server->budget.limit_bytes / LARGE_PARTS,
                 .labels_max = (uint32_t)option_number(config, OPTION_WRITE_MAX_LABELS),
                 .label_name_bytes_max =
                     (uint32_t)option_number(config, OPTION_WRITE_MAX_NAME_BYTES),
@@ -191,6 +259,8 @@ nx_code server_start(struct server **out_server, const struct config *config, st
     server->clock = clock_real();
     nx_code code = read_config_file(server, err);
     if (code == NX_OK)
+        code = open_budget(server, err);
+    if (code == NX_OK)
         code = open_http(server, err);
     if (code == NX_OK)
         code = open_store(server, err);
@@ -204,7 +274,8 @@ nx_code server_start(struct server **out_server, const struct config *config, st
     log_info("main", "ready", LOG_STR("version", NARTHEX_VERSION),
              LOG_STR("address", option_text(config, OPTION_WEB_LISTEN_ADDRESS)),
              LOG_STR("data", option_text(config, OPTION_STORAGE_PATH)),
-             LOG_INT("retention_h", retention_ms(server) / 3600000));
+             LOG_INT("retention_h", retention_ms(server) / 3600000),
+             LOG_UINT("memory_limit", server->budget.limit_bytes));
     *out_server = server;
     return NX_OK;
 }

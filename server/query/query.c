@@ -8,6 +8,7 @@
  */
 #include "narthex/query/query.h"
 
+#include "narthex/base/mem_budget.h"
 #include "narthex/base/metrics.h"
 #include "narthex/promql/parse.h"
 #include "narthex/query/plan.h"
@@ -36,6 +37,7 @@ static enum query_outcome outcome_of(nx_code code)
     case NX_E_UNSUPPORTED:
         return OUTCOME_EXECUTION;
     case NX_E_LIMIT:
+    case NX_E_BUSY:
         return OUTCOME_LIMIT;
     case NX_E_TIMEOUT:
         return OUTCOME_TIMEOUT;
@@ -45,7 +47,6 @@ static enum query_outcome outcome_of(nx_code code)
     case NX_E_CORRUPT:
     case NX_E_NOT_FOUND:
     case NX_E_EXISTS:
-    case NX_E_BUSY:
     case NX_E_FULL:
     case NX_E_COUNT:
         return OUTCOME_INTERNAL;
@@ -76,8 +77,11 @@ nx_code query_run(struct series_source *source, const struct query_limits *limit
     struct ast_node *root = NULL;
     memset(&answer, 0, sizeof(answer));
     arena_init(&answer.arena, limits->memory_bytes_max);
+    answer.arena.pool = limits->pool;
     nx_code code = run_stages(source, limits, clock, request, &answer, &root, err);
     ast_deinit(root);
+    if (code == NX_E_LIMIT && arena_is_starved(&answer.arena))
+        code = mem_budget_query_starved(err);
     metrics_add_at(METRIC_QUERIES, outcome_of(code), 1);
     metrics_add(METRIC_QUERY_SAMPLES, answer.stats.samples_read);
     metrics_observe(METRIC_QUERY_SECONDS,

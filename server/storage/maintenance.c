@@ -15,19 +15,24 @@
 
 #include <stddef.h>
 
-#define MS_NS            UINT64_C(1000000)
-#define SECOND_NS        UINT64_C(1000000000)
-#define TICK_NS          (250 * MS_NS)
-#define SPARE_PACE_NS    (20 * MS_NS) /* chosen: 4 MiB each: 200 MB/s at most */
-#define SPARE_CHECK_NS   (1 * SECOND_NS)
-#define MERGE_CHECK_NS   (30 * SECOND_NS)
-#define RETAIN_CHECK_NS  (60 * SECOND_NS)
-#define VERIFY_PACE_NS   (1 * SECOND_NS) /* chosen: one index a second leaves the disk to queries */
-#define VERIFY_CHECK_NS  (60 * SECOND_NS)
-#define NOTE_PACE_NS     (10 * SECOND_NS) /* chosen: two small syncs */
-#define BACKOFF_MIN_NS   (5 * SECOND_NS)
-#define BACKOFF_MAX_NS   (300 * SECOND_NS)
-#define FLUSH_PER_SERIES 60u /* samples a series: 15 minutes at 15 s */
+#define MS_NS           UINT64_C(1000000)
+#define SECOND_NS       UINT64_C(1000000000)
+#define TICK_NS         (250 * MS_NS)
+#define SPARE_PACE_NS   (20 * MS_NS) /* chosen: 4 MiB each: 200 MB/s at most */
+#define SPARE_CHECK_NS  (1 * SECOND_NS)
+#define MERGE_CHECK_NS  (30 * SECOND_NS)
+#define RETAIN_CHECK_NS (60 * SECOND_NS)
+#define VERIFY_PACE_NS  (1 * SECOND_NS) /* chosen: one index a second leaves the disk to queries */
+#define VERIFY_CHECK_NS (60 * SECOND_NS)
+#define NOTE_PACE_NS    (10 * SECOND_NS) /* chosen: two small syncs */
+#define BACKOFF_MIN_NS  (5 * SECOND_NS)
+#define BACKOFF_MAX_NS  (300 * SECOND_NS)
+#define URGENT_PARTS                                                                               \
+ 16u /* chosen: samples in the head are worth a flush at this part of the limit */
+#define URGENT_HEAVY_NS  (2 * SECOND_NS)
+#define URGENT_QUIET_NS  (60 * SECOND_NS)
+#define LEAVING_MIN_NS   (150 * SECOND_NS) /* chosen: scrapes are at most two minutes apart */
+#define FLUSH_PER_SERIES 60u               /* samples a series: 15 minutes at 15 s */
 
 static uint64_t now_ns(void)
 {
@@ -53,7 +58,9 @@ nx_code maintenance_flush(struct store *store, void (*on_sealed)(void *context),
         .on_sealed_context = store,
     };
     uint64_t begun_ns = now_ns();
+    watch_work_begin(store, STORE_WORK_FLUSH);
     nx_code code = flush_run(&parts, out, err);
+    watch_work_end(store);
     nx_mem_release(); /* a flush needs some 100 bytes a series for a while */
     if (code == NX_OK)
         store->last_flush_ns = clock_mono_ns(store->options.clock);
@@ -78,11 +85,20 @@ static nx_code merge_once(struct store *store, bool force, bool *out_worked,
 {
     *out_worked = false;
     mutex_lock(&store->merging);
+    atomic_store(&store->merge_stop, false);
+    if (atomic_load(&store->is_stopping))
+        atomic_store(&store->merge_stop, true);
+    watch_work_begin(store, STORE_WORK_MERGE);
     nx_code code = merge_run(store->blocks, clock_wall_ms(store->options.clock), force,
-                             &store->is_stopping, out_worked, out, err);
+                             &store->merge_stop, out_worked, out, err);
+    watch_work_end(store);
     mutex_unlock(&store->merging);
     if (*out_worked)
         nx_mem_release();
+    if (code == NX_E_CANCELLED && !atomic_load(&store->is_stopping)) {
+        metrics_add(METRIC_MEMORY_MERGES_STOPPED, 1);
+        code = nx_err_set(err, NX_E_BUSY, "merge: broken off, memory is short");
+    }
     if (code == NX_OK && *out_worked)
         metrics_add(METRIC_MERGE_DUPLICATES, out->duplicates);
     if (code == NX_OK && *out_worked)
@@ -178,17 +194,48 @@ static bool flush_is_due(struct store *store)
            since_ns >= (uint64_t)store->options.flush_interval_ms * MS_NS;
 }
 
+/* Memory is short: samples become a block when they take much of it; else now and then, so that series leave. */
+static bool flush_is_urgent(struct store *store)
+{
+    const struct mem_budget *budget = store->options.budget;
+    if (budget == NULL || mem_budget_state(budget) < MEM_STATE_FLUSH)
+        return false;
+    struct head_stats head;
+    head_stats(store->head, &head);
+    mutex_lock(&store->maintain);
+    uint64_t since_ns = clock_mono_ns(store->options.clock) - store->last_flush_ns;
+    mutex_unlock(&store->maintain);
+    bool is_heavy = head.bytes_chunks + head.bytes_pending > budget->limit_bytes / URGENT_PARTS;
+    return head.unflushed_samples > 0 && since_ns >= (is_heavy ? URGENT_HEAVY_NS : URGENT_QUIET_NS);
+}
+
+/* Urgent flushes may follow each other faster than samples come: series leave only after some time. */
+static void choose_leaving(struct store *store, bool is_urgent) NX_REQUIRES(store->maintain)
+{
+    uint64_t now = clock_mono_ns(store->options.clock);
+    bool is_leaving = !is_urgent || now - store->last_leaving_ns >= LEAVING_MIN_NS;
+    if (is_leaving)
+        store->last_leaving_ns = now;
+    head_set_leaving(store->head, is_leaving);
+}
+
 static void run_flush(struct store *store)
 {
-    if (!flush_is_due(store)) {
+    bool is_urgent = flush_is_urgent(store);
+    if (!is_urgent && !flush_is_due(store)) {
         store->jobs.flush.next_ns = now_ns() + SECOND_NS;
         return;
     }
+    metrics_add(METRIC_MEMORY_FLUSHES, is_urgent);
     struct nx_err err;
     struct flush_result result;
     uint64_t begun_ns = now_ns();
     mutex_lock(&store->maintain);
+    choose_leaving(store, is_urgent);
     nx_code code = maintenance_flush(store, NULL, &result, &err);
+    head_set_leaving(store->head, true);
+    if (code == NX_E_FULL && disk_reserve_release(&store->reserve))
+        code = maintenance_flush(store, NULL, &result, &err);
     mutex_unlock(&store->maintain);
     job_done(&store->jobs.flush, "flush", code, &err, SECOND_NS);
     /* A new block may be one too many; and on a full disk, dropping old ones is what helps. */
@@ -209,6 +256,8 @@ static void run_merge(struct store *store)
     bool has_worked;
     uint64_t begun_ns = now_ns();
     nx_code code = merge_once(store, false, &has_worked, &result, &err);
+    if (code == NX_E_FULL && disk_reserve_release(&store->reserve))
+        code = merge_once(store, false, &has_worked, &result, &err);
     if (code == NX_E_CANCELLED)
         return;
     job_done(&store->jobs.merge, "merge", code, &err, has_worked ? 0 : MERGE_CHECK_NS);
@@ -224,6 +273,8 @@ static void run_retain(struct store *store)
 {
     struct nx_err err;
     nx_code code = store_retain(store, &err);
+    if (code == NX_E_FULL && disk_reserve_release(&store->reserve))
+        code = store_retain(store, &err);
     job_done(&store->jobs.retain, "retention", code, &err, RETAIN_CHECK_NS);
 }
 

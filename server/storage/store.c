@@ -142,7 +142,9 @@ static unsigned load_threads(void)
 static nx_code load_block(struct store *store, struct block *block, uint64_t *out_series,
                           struct nx_err *err)
 {
-    struct head_options options = {.series_max = store->options.series_max};
+    struct head_options options = {.series_max = store->options.series_max,
+                                   .admit = admission_series,
+                                   .admit_context = &store->admission};
     head_free(store->head);
     store->head = NULL;
     nx_code code = head_new(&store->head, &options, err);
@@ -384,6 +386,8 @@ static nx_code open_stages(struct store *store, struct store_open_result *result
     store->querier = querier_new(store->head, store->blocks, &store->views);
     code = committer_start(&store->committer, store->head, store->journal, err);
     if (code == NX_OK && store->options.is_maintained)
+        code = watch_start(store, err);
+    if (code == NX_OK && store->options.is_maintained)
         code = maintenance_start(store, err);
     return code;
 }
@@ -406,6 +410,9 @@ static nx_code close_parts(struct store *store, nx_code code, struct nx_err *err
     if (store->lock_dir_fd >= 0)
         nx_ignore(store->options.io->close(store->options.io, store->lock_dir_fd, &closing));
     head_views_deinit(&store->views);
+    disk_reserve_deinit(&store->reserve);
+    cond_deinit(&store->watch_tick);
+    mutex_deinit(&store->watch_lock);
     cond_deinit(&store->tick);
     mutex_deinit(&store->tick_lock);
     mutex_deinit(&store->maintain);
@@ -433,9 +440,15 @@ nx_code store_open(struct store **out_store, const struct store_options *options
     cond_init(&store->tick);
     head_views_init(&store->views);
     store->metadata = metadata_table_new();
+    mutex_init(&store->watch_lock, LOCK_RANK_STORE);
+    cond_init(&store->watch_tick);
+    admission_init(&store->admission, options->budget, options->new_series_per_minute,
+                   options->clock);
+    disk_reserve_init(&store->reserve, options->io, store->data_dir, options->min_free_bytes);
     nx_code code = open_stages(store, &result, err);
     if (code != NX_OK) {
         atomic_store(&store->is_stopping, true);
+        watch_stop(store);
         committer_stop(store->committer);
         return close_parts(store, code, err);
     }
@@ -449,7 +462,9 @@ nx_code store_close(struct store *store, struct nx_err *err)
     if (store == NULL)
         return NX_OK;
     atomic_store_explicit(&store->is_stopping, true, memory_order_release);
+    atomic_store(&store->merge_stop, true);
     maintenance_stop(store);
+    watch_stop(store);
     committer_stop(store->committer);
     store->committer = NULL;
     nx_code code = store_flush(store, err);
@@ -480,6 +495,11 @@ nx_code store_metadata(struct store *store, struct nx_str family, size_t limit, 
                        struct metric_metadata **out, size_t *out_count, struct nx_err *err)
 {
     return metadata_table_list(store->metadata, family, limit, arena, out, out_count, err);
+}
+
+void store_publish(struct store *store)
+{
+    disk_reserve_publish(&store->reserve);
 }
 
 void store_stats(struct store *store, struct store_stats *out)

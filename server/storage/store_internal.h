@@ -11,6 +11,9 @@
 #include "narthex/storage/store.h"
 #include "narthex/storage/write_gate.h"
 
+#include "admission.h"
+#include "disk_reserve.h"
+
 #include <stdatomic.h>
 
 /* When a background job runs next, and whether its last run failed: logged when that changes. */
@@ -33,15 +36,27 @@ struct store {
     struct head_views views;
     struct write_gate gate; /* closed for a moment by deletes */
 
+    struct admission admission;
+    struct disk_reserve reserve;
+
     _Atomic bool is_stopping;      /* [A] */
     _Atomic bool is_retain_wanted; /* [A] relaxed: retention runs with the next tick */
+    _Atomic bool merge_stop;       /* [A] is_stopping, or memory is short */
+    /* [A] A flush or merge runs, and the anonymous memory and the reserve when it began: see watch.c */
+    _Atomic int work;
+    _Atomic uint64_t work_anonymous;
+    _Atomic uint64_t work_reserve;
+    struct nx_thread watch;
+    struct nx_mutex watch_lock;
+    struct nx_cond watch_tick; /* signalled to stop */
 
     struct nx_mutex maintain; /* one flush or delete at a time */
     struct nx_mutex
         merging; /* one merge, rewrite or retention at a time; never held with the other */
-    uint64_t flushed_commit; /* [L:maintain] */
-    uint64_t last_flush_ns;  /* [L:maintain] by the store's clock */
-    uint64_t noted_commit;   /* [T:maintenance] what the catalog says */
+    uint64_t flushed_commit;  /* [L:maintain] */
+    uint64_t last_flush_ns;   /* [L:maintain] by the store's clock */
+    uint64_t last_leaving_ns; /* [L:maintain] of the last flush after which series could leave */
+    uint64_t noted_commit;    /* [T:maintenance] what the catalog says */
 
     struct nx_thread maintenance;
     struct nx_mutex tick_lock;
@@ -70,6 +85,20 @@ NX_NODISCARD nx_code maintenance_flush(struct store *store, void (*on_sealed)(vo
 /* The commit up to which a delete found everything in blocks; 0: there was none. */
 NX_NODISCARD nx_code delete_covered_commit(struct block_list *blocks, uint64_t *out_commit,
                                            struct nx_err *err);
+
+enum store_work {
+    STORE_WORK_NONE,
+    STORE_WORK_FLUSH,
+    STORE_WORK_MERGE,
+};
+/* Around what needs much memory for a while. */
+void watch_work_begin(struct store *store, enum store_work work);
+void watch_work_end(struct store *store);
+/* The thread that looks at memory and at the volume, ten times a second. */
+NX_NODISCARD nx_code watch_start(struct store *store, struct nx_err *err);
+void watch_stop(struct store *store);
+/* Bytes that flushing all series of the head takes beside the head. */
+uint64_t watch_flush_bytes(const struct head_stats *head);
 
 /* The maintenance thread; nothing to stop when it was not started. */
 NX_NODISCARD nx_code maintenance_start(struct store *store, struct nx_err *err);

@@ -14,10 +14,15 @@ nx_code store_write(struct store *store, struct head_write *writes, size_t count
 {
     if (atomic_load_explicit(&store->is_stopping, memory_order_acquire))
         return nx_err_set(err, NX_E_CANCELLED, "the store is closing");
+    nx_code code = mem_budget_check_write(store->options.budget, err);
+    if (code == NX_OK)
+        code = disk_reserve_check_write(&store->reserve, err);
+    if (code != NX_OK)
+        return code;
     uint64_t samples = 0;
     for (size_t i = 0; i < count; i++)
         samples += writes[i].sample_count + writes[i].histogram_count;
-    nx_code code = committer_check(store->committer, samples, err);
+    code = committer_check(store->committer, samples, err);
     if (code != NX_OK)
         return code;
     int64_t now_ms = clock_wall_ms(store->options.clock);

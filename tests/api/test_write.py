@@ -144,10 +144,10 @@ def test_reordered_and_unknown_fields_mean_the_same(server):
 
 def test_the_series_limit_refuses_new_series_while_known_ones_flow(tmp_path):
     from support.server import Server
-    with Server(tmp_path / "data", "--storage.series-limit=100") as server:
+    with Server(tmp_path / "data", "--storage.max-series=100") as server:
         for i in range(100):
             assert server.write(rw.body(rw.series(up(i=str(i)), [(NOW_MS - 1000, 1.0)]))).status == 204
         answer = server.write(rw.body(rw.series(up(i="new"), [(NOW_MS, 1.0)]), rw.series(up(i="5"), [(NOW_MS, 2.0)])))
-        assert answer.status == 400 and b"series-limit" in answer.body
+        assert answer.status == 400 and b"max-series" in answer.body
         assert server.query('up{i="5"}', NOW_MS / 1000)["result"][0]["value"][1] == "2"
         assert server.query('up{i="new"}', NOW_MS / 1000)["result"] == []

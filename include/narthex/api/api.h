@@ -9,6 +9,7 @@
 
 #include "narthex/base/clock.h"
 #include "narthex/base/err.h"
+#include "narthex/base/mem_budget.h"
 #include "narthex/http/http_router.h"
 #include "narthex/ingest/ingest.h"
 #include "narthex/query/query_limits.h"
@@ -22,6 +23,7 @@ struct api_options {
     size_t write_body_bytes_max; /* compressed; above that 413 */
     struct query_limits query_limits;
     bool is_admin_enabled; /* /api/v1/admin/... */
+    struct mem_budget *budget; /* borrowed, may be NULL */
 };
 
 /* Adds all routes to `router`, which must outlive the API. */

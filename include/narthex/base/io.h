@@ -43,6 +43,9 @@ bool io_exists(const char *path);
 /* NX_E_IO when the open file has no name any more: somebody removed it, and what is written to it will be lost. */
 NX_NODISCARD nx_code io_check_linked(int fd, struct nx_err *err);
 NX_NODISCARD nx_code io_free_bytes(const char *path, uint64_t *out_bytes, struct nx_err *err);
+/* Likewise, and the size of the whole volume. */
+NX_NODISCARD nx_code io_volume_bytes(const char *path, uint64_t *out_free, uint64_t *out_total,
+                                     struct nx_err *err);
 
 /* Whole small file into `out` (appended), NX_E_LIMIT above bytes_max, NX_E_NOT_FOUND when absent. */
 struct nx_buf;

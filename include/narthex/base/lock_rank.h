@@ -4,8 +4,9 @@
 #pragma once
 
 enum lock_rank {
-    LOCK_RANK_METRICS = 5,        /* base/metrics: the collect hooks, held while they run */
-    LOCK_RANK_QUERY_ACTIVE = 10,  /* query/active: the list of running queries */
+    LOCK_RANK_METRICS = 5,       /* base/metrics: the collect hooks, held while they run */
+    LOCK_RANK_QUERY_ACTIVE = 10, /* query/active: the list of running queries */
+    LOCK_RANK_INGEST_LARGE = 15, /* ingest: large requests take turns; all of a write happens under it */
     LOCK_RANK_HTTP_QUEUE = 20,    /* work handed to pools and answers handed back */
     LOCK_RANK_STORE = 30,         /* storage/store: state of the store, flush and merge hand-over */
     LOCK_RANK_STORE_VIEW = 35,    /* storage/head_view: the open views of the head */

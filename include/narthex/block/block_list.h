@@ -60,6 +60,9 @@ NX_NODISCARD nx_code block_list_quarantine(struct block_list *list, struct block
 /* The level-0 block with the highest commit_max, referenced; NULL when there is none. */
 struct block *block_list_newest_flush(struct block_list *list);
 
+/* Another bound for the cache of decompressed groups, from now on. */
+void block_list_set_cache(struct block_list *list, size_t bytes_max);
+
 struct block_list_stats {
     uint64_t blocks, bytes, samples;
     uint64_t quarantined; /* since the list was opened, found at start included */

@@ -21,3 +21,5 @@ struct nx_bytes group_cache_data(const struct group_cache_entry *entry);
 void group_cache_release(struct group_cache *cache, struct group_cache_entry *entry);
 void group_cache_drop_block(struct group_cache *cache, uint64_t block_id);
 size_t group_cache_bytes(struct group_cache *cache);
+/* Another bound, from now on: what exceeds it goes at once. */
+void group_cache_set_max(struct group_cache *cache, size_t bytes_max);

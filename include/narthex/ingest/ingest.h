@@ -11,6 +11,7 @@
 
 #include "narthex/base/clock.h"
 #include "narthex/base/err.h"
+#include "narthex/base/mem_budget.h"
 #include "narthex/base/str.h"
 #include "narthex/storage/store.h"
 
@@ -25,12 +26,15 @@ struct ingest_limits {
     uint32_t labels_max;    /* per series */
     uint32_t label_name_bytes_max;
     uint32_t label_value_bytes_max;
+    uint64_t arena_bytes_max; /* labels of one request, protobuf-c's messages: 256 MiB */
+    uint64_t large_bytes;     /* decoded bodies above this take turns; 0: none do */
 };
 
 struct ingest_options {
     struct store *store; /* borrowed */
     const struct clock *clock;
     struct ingest_limits limits;
+    struct mem_budget *budget; /* borrowed, told of the raw cache; may be NULL */
 };
 struct ingest *ingest_new(const struct ingest_options *options);
 void ingest_free(struct ingest *ingest); /* NULL is fine; no request may be running */
@@ -45,6 +49,8 @@ enum ingest_refusal {
     INGEST_REFUSED_SERIES_LIMIT,
     INGEST_REFUSED_LABEL_LIMIT,
     INGEST_REFUSED_SAMPLES_LIMIT,
+    INGEST_REFUSED_MEMORY,
+    INGEST_REFUSED_SERIES_RATE,
     INGEST_REFUSED_COUNT,
 };
 

@@ -11,6 +11,7 @@
 #include "narthex/base/clock.h"
 #include "narthex/base/err.h"
 #include "narthex/base/io.h"
+#include "narthex/base/mem_budget.h"
 #include "narthex/head/head.h"
 #include "narthex/model/matcher.h"
 #include "narthex/model/metadata.h"
@@ -34,6 +35,9 @@ struct store_options {
     uint64_t journal_segment_bytes; /* 0: the default */
     uint64_t series_max;            /* 0: no limit */
     uint64_t cache_bytes;           /* decompressed groups */
+    uint64_t new_series_per_minute; /* with a burst of a minute's worth; 0: no limit */
+    uint64_t min_free_bytes;        /* of the volume, below: NX_E_FULL; 0: by its size */
+    struct mem_budget *budget;      /* borrowed, ticked by the store when it is maintained; may be NULL */
     bool
         is_maintained; /* false: no maintenance thread; tests call store_flush, store_merge themselves */
 };
@@ -65,7 +69,8 @@ typedef void (*store_done_fn)(void *context, nx_code code);
 /* Appends the series of one request (see head_append for what comes back in `writes`). Blocks on shard locks, and while
  * a delete seals the head.
  * NX_OK: taken, possibly with refusals in `writes`; then call store_wait.
- * NX_E_FULL, NX_E_IO: the journal cannot take anything now; nothing was appended. NX_E_CANCELLED: stopping. */
+ * NX_E_FULL, NX_E_IO: the journal cannot take anything now; NX_E_BUSY: memory is short; nothing was appended.
+ * NX_E_CANCELLED: stopping. */
 NX_NODISCARD nx_code store_write(struct store *store, struct head_write *writes, size_t count,
                                  struct nx_err *err);
 
@@ -131,3 +136,5 @@ struct store_stats {
     bool is_writable;
 };
 void store_stats(struct store *store, struct store_stats *out);
+/* Sets the gauges of the volume. */
+void store_publish(struct store *store);

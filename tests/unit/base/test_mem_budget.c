@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_mem_budget.c - the states follow usage with some inertia, and each refusal follows its state. */
 #include "narthex/base/mem_budget.h"
-
 #include "narthex/base/metrics.h"
 
 #include "base_support.h"

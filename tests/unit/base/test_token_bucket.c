@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_token_bucket.c - a burst of a minute, then the rate, however time passes. */
-#include "narthex/base/token_bucket.h"
-
 #include "narthex/base/clock.h"
+#include "narthex/base/token_bucket.h"
 
 #include "base_support.h"
 
