@@ -35,6 +35,10 @@
  (512 * 1024) /* read from one connection before the others get their turn (chosen) */
 #define BODY_STEP_BYTES                                                                            \
  (256 * 1024) /* a body's room is taken in steps: declaring a length costs nothing */
+/* While others wait for room, a body must come at this rate; one that has some room and waits for more does so for a
+ * while only. */
+#define PRESS_BYTES      (64 * 1024)
+#define PRESS_WAIT_NS    UINT64_C(3000000000)
 #define BODY_EXACT_MAX   (1024 * 1024) /* up to here a body's buffer gets its whole length at once */
 #define LINGER_BYTES_MAX (16 * 1024 * 1024) /* discarded for a peer to see our answer */
 #define SEND_PARTS_MAX   16
@@ -323,9 +327,32 @@ static void enter_body(struct http_connection *connection)
     enter(connection, request->head.is_chunked ? CONNECTION_CHUNKS : CONNECTION_BODY);
 }
 
+void http_connection_press(struct http_connection *connection)
+{
+    const struct http_request *request = connection->request;
+    if (request == NULL || request->charged_bytes == 0)
+        return;
+    if (connection->state == CONNECTION_WAITING) {
+        uint64_t waited_ns = connection->server->now_ns - connection->since_ns;
+        if (waited_ns < PRESS_WAIT_NS)
+            return;
+        http_server_stop_waiting(connection);
+    } else if (connection->state != CONNECTION_BODY && connection->state != CONNECTION_CHUNKS) {
+        return;
+    } else if (!connection->is_pressed ||
+               request->body.len - connection->pressed_from_bytes >= PRESS_BYTES) {
+        connection->is_pressed = true;
+        connection->pressed_from_bytes = request->body.len;
+        return;
+    }
+    refuse(connection, HTTP_REFUSAL_OVERLOAD, 503, "no room for slow bodies, send it again");
+    http_connection_run(connection);
+}
+
 static void begin_body(struct http_connection *connection)
 {
     struct http_request *request = connection->request;
+    connection->is_pressed = false;
     http_server_take_body_buf(connection->server, &request->body);
     http_chunked_init(&connection->chunked);
     enter_body(connection);

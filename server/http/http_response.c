@@ -172,6 +172,8 @@ void http_response_refusal(struct nx_buf *out, unsigned status, const char *why)
 {
     append_status_line(out, status);
     nx_buf_append_cstr(out, TEXT_FIELDS "Connection: close\r\n");
+    if (status == 503)
+        nx_buf_append_cstr(out, "Retry-After: 1\r\n");
     append_length(out, strlen(why) + 1);
     nx_buf_append_cstr(out, "\r\n");
     nx_buf_append_cstr(out, why);

@@ -187,6 +187,31 @@ static void wait_for_room(struct http_connection *connection)
     server->waiting_last = connection;
 }
 
+/* Once a second while connections wait for room: slow clients must not keep others out. */
+static void on_press(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    struct http_server *server = argument;
+    struct http_connection *next;
+    server->is_pressing = false;
+    http_server_tick(server);
+    for (struct http_connection *connection = server->connections;
+         connection != NULL && server->waiting_first != NULL; connection = next) {
+        next = connection->next;
+        http_connection_press(connection);
+    }
+    http_server_settle(server);
+}
+
+static void keep_pressing(struct http_server *server)
+{
+    static const struct timeval second = {.tv_sec = 1};
+    if (server->waiting_first == NULL || server->is_pressing)
+        return;
+    server->is_pressing = event_add(&server->press_timer, &second) == 0;
+}
+
 static void charge(struct http_request *request, size_t growth)
 {
     request->charged_bytes += growth;
@@ -520,6 +545,7 @@ void http_server_settle(struct http_server *server)
         wind_down(server, phase);
         resume_waiting(server);
     } while (take_posted(server));
+    keep_pressing(server);
     if (phase != SERVER_PHASE_SERVING)
         wind_down(server, phase);
     if (server->closed != NULL) {
@@ -567,6 +593,7 @@ static nx_code open_loop(struct http_server *server, struct nx_err *err)
         return nx_err_sys(err, errno, "eventfd");
     int failed = event_assign(&server->wake, server->base, server->wake_fd, EV_READ | EV_PERSIST,
                               on_wake, server);
+    failed |= event_assign(&server->press_timer, server->base, -1, EV_TIMEOUT, on_press, server);
     failed |= event_assign(&server->again_timer, server->base, -1, EV_TIMEOUT, on_again, server);
     failed |= event_add(&server->wake, NULL);
     if (failed != 0)

@@ -173,6 +173,8 @@ struct http_connection { /* [T:transport] */
     size_t body_bytes_max;
     uint64_t rate_since_ns; /* body_rate_min: the window's begin, and the body's length then */
     size_t rate_from_bytes;
+    bool is_pressed;        /* measured while others wait for room: from this length of the body on */
+    size_t pressed_from_bytes;
     size_t linger_bytes;
 
     struct http_piece_list out;
@@ -188,6 +190,8 @@ void http_connection_run(struct http_connection *connection);
 void http_connection_resume(struct http_connection *connection);
 size_t http_connection_body_growth(const struct http_connection *connection);
 void http_connection_close(struct http_connection *connection);
+/* Others wait for room: gives up a body that came too slowly, or that has waited too long with what it has. */
+void http_connection_press(struct http_connection *connection);
 void http_connection_free(struct http_connection *connection); /* only by http_server_settle */
 /* Nothing of a request has come yet, or all of its answer has gone. */
 bool http_connection_is_idle(const struct http_connection *connection);
@@ -238,6 +242,8 @@ struct http_server {
     struct http_connection *waiting_first; /* for room for a body, in order */
     struct http_connection *waiting_last;
     struct http_connection *closed;
+    struct event press_timer;             /* set while connections wait for room */
+    bool is_pressing;
     size_t body_bytes;                    /* all bodies, see http_server_options.bodies_bytes_max */
     const struct http_request *overdraft; /* the one that may exceed it */
     size_t request_count;

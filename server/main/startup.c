@@ -28,7 +28,8 @@
 
 #define MEMORY_LIMIT_MIN               (UINT64_C(64) << 20)
 #define SCALED_MIN                     (UINT64_C(1) << 10)
-#define BODY_PARTS                     32u /* of the memory limit: one body, all bodies, one decoded body, its labels */
+#define BODIES_PARTS                   16u /* of the memory limit: all bodies */
+#define BODY_PARTS                     32u /* one body, one decoded body, its labels */
 #define SAMPLE_MEMORY                  8192u /* bytes of the limit for each sample that a request may have */
 #define INGEST_WORKER_MEMORY           (UINT64_C(64) << 20) /* of the limit, for each worker */
 #define BODIES_BYTES_MAX               (UINT64_C(256) << 20)
@@ -119,7 +120,7 @@ static nx_code open_http(struct server *server, struct nx_err *err)
     http_server_options_init(&options);
     options.connections_max = (unsigned)option_number(config, OPTION_WEB_MAX_CONNECTIONS);
     options.bodies_bytes_max =
-        (size_t)mem_share(server->budget.limit_bytes, BODY_PARTS, SCALED_MIN, BODIES_BYTES_MAX);
+        (size_t)mem_share(server->budget.limit_bytes, BODIES_PARTS, SCALED_MIN, BODIES_BYTES_MAX);
     options.bodies_gauge = &server->budget.kind_bytes[MEM_KIND_BODIES];
     options.idle_timeout_ms = (unsigned)option_number(config, OPTION_WEB_IDLE_TIMEOUT);
 

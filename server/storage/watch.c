@@ -23,6 +23,7 @@
 #define TRIM_NORMAL_TICKS 100u
 #define CACHE_TIGHT_PARTS 8u /* what is left of the group cache while memory is short */
 #define CACHE_CALM_TICKS  100u
+#define TELL_TICKS        100u
 
 struct watch {
     struct store *store;
@@ -30,6 +31,8 @@ struct watch {
     unsigned since_trim;
     unsigned calm; /* ticks in the normal state */
     bool is_cache_small;
+    enum mem_state told_state;
+    unsigned since_told; /* ticks to wait before the next line */
 };
 
 uint64_t watch_flush_bytes(const struct head_stats *head)
@@ -103,21 +106,34 @@ static void trim_heaps(struct watch *watch, const struct mem_budget *budget, enu
     watch->since_trim = 0;
 }
 
+/* Once when refusals begin, then with each change, but not for every breath: this often at most. */
+static void tell_state(struct watch *watch, enum mem_state state)
+{
+    const struct mem_budget *budget = watch->store->options.budget;
+    bool is_news = state != watch->told_state &&
+                   (state >= MEM_STATE_NO_SERIES || watch->told_state >= MEM_STATE_NO_SERIES);
+    if (watch->since_told > 0)
+        watch->since_told--;
+    if (!is_news || watch->since_told > 0)
+        return;
+    log_warn("store", "memory", LOG_STR("state", mem_state_name(state)),
+             LOG_UINT("usage_bytes", atomic_load(&budget->usage_bytes)),
+             LOG_UINT("limit_bytes", budget->limit_bytes));
+    watch->told_state = state;
+    watch->since_told = TELL_TICKS;
+}
+
 static void watch_memory(struct watch *watch)
 {
     struct store *store = watch->store;
     struct mem_budget *budget = store->options.budget;
-    enum mem_state before = mem_budget_state(budget);
     note_all(store, budget);
     enum mem_state state = mem_budget_tick(budget);
     fit_cache(watch, state);
     trim_heaps(watch, budget, state);
     if (state >= MEM_STATE_NO_QUERIES && atomic_load(&store->work) == STORE_WORK_MERGE)
         atomic_store(&store->merge_stop, true);
-    if (state != before && (state >= MEM_STATE_NO_SERIES || before >= MEM_STATE_NO_SERIES))
-        log_warn("store", "memory", LOG_STR("state", mem_state_name(state)),
-                 LOG_UINT("usage_bytes", atomic_load(&budget->usage_bytes)),
-                 LOG_UINT("limit_bytes", budget->limit_bytes));
+    tell_state(watch, state);
 }
 
 static bool watch_is_stopping(const struct store *store)

@@ -160,7 +160,10 @@ nx_code store_test_write(struct store *store, const struct test_request *request
                               ? NX_OK
                               : NX_E_EXISTS);
             else
-                assert_int_equal(writes[i].refused[APPEND_CONFLICT], 1);
+                assert_int_equal(writes[i].refused[APPEND_CONFLICT] +
+                                     writes[i].refused[APPEND_SERIES_MEMORY] +
+                                     writes[i].refused[APPEND_SERIES_RATE],
+                                 1);
         }
     }
     return store_test_wait(store);
