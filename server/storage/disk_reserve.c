@@ -185,9 +185,14 @@ void disk_reserve_look(struct disk_reserve *reserve)
     keep_ballast(reserve, free_bytes, min_free, volume_bytes);
 }
 
+bool disk_reserve_is_low(const struct disk_reserve *reserve)
+{
+    return atomic_load_explicit(&reserve->is_low, memory_order_relaxed);
+}
+
 nx_code disk_reserve_check_write(struct disk_reserve *reserve, struct nx_err *err)
 {
-    if (!atomic_load_explicit(&reserve->is_low, memory_order_relaxed))
+    if (!disk_reserve_is_low(reserve))
         return NX_OK;
     metrics_add(METRIC_DISK_REFUSED, 1);
     return nx_err_set(err, NX_E_FULL,

@@ -44,5 +44,6 @@ void disk_reserve_deinit(struct disk_reserve *reserve); /* the ballast stays */
 void disk_reserve_look(struct disk_reserve *reserve);
 /* True: the ballast was there and is gone, trying again may succeed. */
 bool disk_reserve_release(struct disk_reserve *reserve);
+bool disk_reserve_is_low(const struct disk_reserve *reserve);
 NX_NODISCARD nx_code disk_reserve_check_write(struct disk_reserve *reserve, struct nx_err *err);
 void disk_reserve_publish(struct disk_reserve *reserve);

@@ -22,6 +22,7 @@
 #define SPARE_CHECK_NS  (1 * SECOND_NS)
 #define MERGE_CHECK_NS  (30 * SECOND_NS)
 #define RETAIN_CHECK_NS (60 * SECOND_NS)
+#define LOW_CHECK_NS    (5 * SECOND_NS) /* of merge and retention while the volume is nearly full */
 #define VERIFY_PACE_NS  (1 * SECOND_NS) /* chosen: one index a second leaves the disk to queries */
 #define VERIFY_CHECK_NS (60 * SECOND_NS)
 #define NOTE_PACE_NS    (10 * SECOND_NS) /* chosen: two small syncs */
@@ -260,7 +261,8 @@ static void run_merge(struct store *store)
         code = merge_once(store, false, &has_worked, &result, &err);
     if (code == NX_E_CANCELLED)
         return;
-    job_done(&store->jobs.merge, "merge", code, &err, has_worked ? 0 : MERGE_CHECK_NS);
+    uint64_t idle_ns = store->jobs.was_low ? LOW_CHECK_NS : MERGE_CHECK_NS;
+    job_done(&store->jobs.merge, "merge", code, &err, has_worked ? 0 : idle_ns);
     if (code == NX_OK && has_worked)
         log_info("merge", "blocks merged", LOG_UINT("sources", result.sources),
                  LOG_UINT("outputs", result.outputs), LOG_UINT("samples", result.samples),
@@ -275,7 +277,8 @@ static void run_retain(struct store *store)
     nx_code code = store_retain(store, &err);
     if (code == NX_E_FULL && disk_reserve_release(&store->reserve))
         code = store_retain(store, &err);
-    job_done(&store->jobs.retain, "retention", code, &err, RETAIN_CHECK_NS);
+    job_done(&store->jobs.retain, "retention", code, &err,
+             store->jobs.was_low ? LOW_CHECK_NS : RETAIN_CHECK_NS);
 }
 
 /* Newest first, one index that was not verified yet a run; a damaged block goes aside. */
@@ -329,6 +332,10 @@ static void run_due_jobs(struct store *store)
     };
     if (atomic_exchange_explicit(&store->is_retain_wanted, false, memory_order_relaxed))
         store->jobs.retain.next_ns = 0;
+    bool is_low = disk_reserve_is_low(&store->reserve);
+    if (is_low && !store->jobs.was_low)
+        store->jobs.retain.next_ns = store->jobs.merge.next_ns = now_ns();
+    store->jobs.was_low = is_low;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !is_stopping(store); i++) {
         const struct job *job =
             (const struct job *)(const void *)((const char *)store + rows[i].offset);

@@ -63,6 +63,7 @@ struct store {
     struct nx_cond tick; /* signalled to stop */
     struct {             /* [T:maintenance] */
         struct job spare, flush, merge, retain, verify, note;
+        bool was_low; /* the volume was nearly full */
     } jobs;
 };
 
