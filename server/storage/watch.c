@@ -19,6 +19,7 @@
 #define FLUSH_BYTES_PER_SERIES 288u
 /* The heaps are trimmed when they hold a quarter and 32 MiB more than is accounted for, this often at most. */
 #define TRIM_SLACK_BYTES  (UINT64_C(32) << 20)
+#define TRIM_QUERY_BYTES  (UINT64_C(64) << 20)
 #define TRIM_TIGHT_TICKS  20u
 #define TRIM_NORMAL_TICKS 100u
 #define CACHE_TIGHT_PARTS 8u /* what is left of the group cache while memory is short */
@@ -29,6 +30,7 @@ struct watch {
     struct store *store;
     unsigned ticks;
     unsigned since_trim;
+    uint64_t queries_before;
     unsigned calm; /* ticks in the normal state */
     bool is_cache_small;
     enum mem_state told_state;
@@ -99,6 +101,11 @@ static void trim_heaps(struct watch *watch, const struct mem_budget *budget, enu
     uint64_t told = atomic_load_explicit(&budget->told_bytes, memory_order_relaxed);
     uint64_t measured = atomic_load_explicit(&budget->measured_bytes, memory_order_relaxed);
     unsigned every = state >= MEM_STATE_SHRINK ? TRIM_TIGHT_TICKS : TRIM_NORMAL_TICKS;
+    /* A large query has ended: what it took outside its arena is free as well. */
+    uint64_t queries = atomic_load_explicit(&budget->queries.used_bytes, memory_order_relaxed);
+    if (queries + TRIM_QUERY_BYTES <= watch->queries_before)
+        watch->since_trim = every;
+    watch->queries_before = queries;
     bool is_working = atomic_load(&watch->store->work) != STORE_WORK_NONE;
     if (++watch->since_trim < every || is_working || measured <= told + told / 4 + TRIM_SLACK_BYTES)
         return;
