@@ -115,7 +115,8 @@ static uint32_t resolve(struct head *head, struct head_shard *shard, struct head
         if (head->admit != NULL)
             verdict = head->admit(head->admit_context, write->labels);
         if (verdict != APPEND_OK) {
-            refuse(write, verdict, first, write->sample_count);
+            refuse(write, verdict, first_sample(write), samples);
+            write->exemplars_refused += write->exemplar_count;
             return HEAD_SLOT_NONE;
         }
         for (size_t i = 0; i < write->labels.count; i++)

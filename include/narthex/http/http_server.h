@@ -10,6 +10,8 @@
  * Memory   at most connections_max heads in receipt, plus bodies_bytes_max and one body's length of bodies in
  *          receipt or being worked on. Above that, connections with a body to send are not read until others are
  *          done; bodies that fit into HTTP_HEAD_BYTES_MAX are counted but never wait.
+ * Pressure while connections wait for room for their bodies, others must send theirs at 64 KiB a second, and one that
+ *          has some room waits 3 seconds for more at most: else 503 with Retry-After.
  * Leaving  a client that closes its sending side while its request is being worked on counts as gone: the request is
  *          cancelled. An answer that comes all the same is still tried.
  */

@@ -69,6 +69,24 @@ static void test_the_bound_holds_and_what_is_in_use_stays(void **state)
     group_cache_free(cache);
 }
 
+static void test_a_smaller_bound_holds_at_once(void **state)
+{
+    (void)state;
+    struct group_cache *cache = group_cache_new(500 * ENTRY_BYTES);
+    for (uint64_t i = 0; i < 300; i++)
+        group_cache_release(cache, group_cache_put(cache, 1, i, make_data(1, i), ENTRY_BYTES));
+    assert_true(group_cache_bytes(cache) >= 300 * ENTRY_BYTES);
+    group_cache_set_max(cache, 20 * ENTRY_BYTES);
+    assert_true(group_cache_bytes(cache) <= 20 * ENTRY_BYTES);
+    group_cache_set_max(cache, 500 * ENTRY_BYTES);
+    for (uint64_t i = 0; i < 300; i++)
+        group_cache_release(cache, group_cache_put(cache, 2, i, make_data(2, i), ENTRY_BYTES));
+    assert_true(group_cache_bytes(cache) >= 300 * ENTRY_BYTES);
+    group_cache_set_max(cache, 0);
+    assert_int_equal(group_cache_bytes(cache), 0);
+    group_cache_free(cache);
+}
+
 /* What is asked for often survives a walk over everything else. */
 static void test_the_recent_survive(void **state)
 {
@@ -156,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_what_was_put_is_got),
         cmocka_unit_test(test_the_second_to_put_gets_the_first),
         cmocka_unit_test(test_the_bound_holds_and_what_is_in_use_stays),
+        cmocka_unit_test(test_a_smaller_bound_holds_at_once),
         cmocka_unit_test(test_the_recent_survive),
         cmocka_unit_test(test_dropping_a_block),
         cmocka_unit_test(test_many_threads_share_it),

@@ -149,6 +149,29 @@ static void test_flush_series_leaves_after_two_without_samples(void **state)
     head_free(head);
 }
 
+static void test_flush_without_leaving_keeps_series_however_often(void **state)
+{
+    (void)state;
+    struct head *head = test_head_new(0);
+    struct head_stats stats;
+    struct test_labels a;
+    make(&a, 1);
+    test_write(head, NULL, a.labels, T0, 1);
+    head_set_leaving(head, false);
+    for (unsigned i = 0; i < 6; i++)
+        test_flush(head, true, NULL);
+    head_stats(head, &stats);
+    assert_int_equal(stats.series, 1);
+    head_set_leaving(head, true);
+    test_flush(head, true, NULL); /* the one before counts as having had it */
+    head_stats(head, &stats);
+    assert_int_equal(stats.series, 1);
+    test_flush(head, true, NULL);
+    head_stats(head, &stats);
+    assert_int_equal(stats.series, 0);
+    head_free(head);
+}
+
 /* A sample that comes while the flush runs keeps its series. */
 static void test_flush_sample_meanwhile_keeps_the_series(void **state)
 {
@@ -248,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_flush_by_ref_defines_again_without_labels),
         cmocka_unit_test(test_flush_given_up_is_taken_by_the_next),
         cmocka_unit_test(test_flush_series_leaves_after_two_without_samples),
+        cmocka_unit_test(test_flush_without_leaving_keeps_series_however_often),
         cmocka_unit_test(test_flush_sample_meanwhile_keeps_the_series),
         cmocka_unit_test(test_flush_forgets_pairs_of_series_that_left),
         cmocka_unit_test(test_flush_chunk_memory_does_not_grow),

@@ -438,6 +438,51 @@ static void test_bodies_wait_while_all_together_have_reached_their_bound(void **
     support_server_free(support);
 }
 
+/* Clients that send just enough not to be timed out hold all the room; another one gets some all the same. */
+static void test_slow_bodies_make_room_for_others(void **state)
+{
+    (void)state;
+    enum { SLOW = 6, BODY = 2000000 };
+    struct support_server *support = support_server_new();
+    support->options.bodies_bytes_max = 1000000;
+    uint16_t port = support_server_start(support);
+    struct nx_buf request = body_request(BODY);
+    int slow[SLOW];
+    for (int i = 0; i < SLOW; i++) {
+        slow[i] = support_connect(port);
+        support_send(slow[i], (struct nx_str){.data = (const char *)request.data, .len = 300000});
+    }
+    support_sleep_ms(50);
+    struct nx_buf small = body_request(200000);
+    int fast = support_connect(port);
+    uint64_t begin_ms = now_ms();
+    support_send(fast, (struct nx_str){.data = (const char *)small.data, .len = small.len});
+    for (unsigned i = 0; support_held_now(support) == 0 && i < 2000; i++) {
+        for (int k = 0; k < SLOW; k++) /* who was refused cannot send any more */
+            (void)!send(slow[k], request.data, 100, MSG_NOSIGNAL | MSG_DONTWAIT);
+        support_sleep_ms(10);
+    }
+    assert_true(support_held_now(support) > 0);
+    answer_held(support);
+    assert_answer(support_read_answer(fast, false), 200, "200000\n");
+    assert_true(now_ms() - begin_ms < 15000);
+    unsigned refused = 0;
+    for (int i = 0; i < SLOW; i++) {
+        char answer[200] = "";
+        if (recv(slow[i], answer, sizeof(answer) - 1, MSG_DONTWAIT) > 0) {
+            assert_non_null(strstr(answer, " 503 "));
+            assert_non_null(strstr(answer, "Retry-After: 1\r\n"));
+            refused++;
+        }
+        (void)close(slow[i]);
+    }
+    assert_true(refused > 0);
+    (void)close(fast);
+    nx_buf_deinit(&small);
+    nx_buf_deinit(&request);
+    support_server_free(support);
+}
+
 static void test_half_received_bodies_do_not_block_each_other(void **state)
 {
     (void)state;
@@ -703,6 +748,7 @@ int main(void)
         cmocka_unit_test(test_an_answer_broken_off_does_not_look_complete),
         cmocka_unit_test(test_connections_above_the_limit_are_told_so),
         cmocka_unit_test(test_bodies_wait_while_all_together_have_reached_their_bound),
+        cmocka_unit_test(test_slow_bodies_make_room_for_others),
         cmocka_unit_test(test_half_received_bodies_do_not_block_each_other),
         cmocka_unit_test(test_running_out_of_descriptors_does_not_spin),
         cmocka_unit_test(test_random_clients_leave_nothing_behind),
