@@ -55,13 +55,15 @@ const char *mem_state_name(enum mem_state state)
     return states[state].name;
 }
 
-static enum mem_state next_state(const struct mem_budget *budget, uint64_t usage)
+/* The reserve is not taken yet: samples of known series are not put off for it. */
+static enum mem_state next_state(const struct mem_budget *budget, uint64_t usage, uint64_t reserve)
 {
     int before = atomic_load_explicit(&budget->state, memory_order_relaxed);
     int state = MEM_STATE_NO_WRITES;
     while (state > MEM_STATE_NORMAL) {
         unsigned line = states[state].percent - (state <= before ? LINE_BACK_PERCENT : 0);
-        if (usage >= percent_of(budget, line))
+        uint64_t counted = state == MEM_STATE_NO_WRITES ? usage - reserve : usage;
+        if (counted >= percent_of(budget, line))
             break;
         state--;
     }
@@ -93,7 +95,7 @@ enum mem_state mem_budget_tick(struct mem_budget *budget)
     uint64_t measured =
         budget->measure.bytes != NULL ? budget->measure.bytes(budget->measure.context) : 0;
     uint64_t usage = (told > measured ? told : measured) + reserve;
-    enum mem_state state = next_state(budget, usage);
+    enum mem_state state = next_state(budget, usage, reserve);
     atomic_store_explicit(&budget->told_bytes, told, memory_order_relaxed);
     atomic_store_explicit(&budget->measured_bytes, measured, memory_order_relaxed);
     atomic_store_explicit(&budget->usage_bytes, usage, memory_order_relaxed);

@@ -14,7 +14,7 @@
 #include "store_internal.h"
 
 #define WATCH_TICK_NS    UINT64_C(100000000)
-#define WATCH_DISK_TICKS 5u
+#define WATCH_DISK_TICKS 2u
 /* Measured: 250 bytes for a series of 15 labels. */
 #define FLUSH_BYTES_PER_SERIES 288u
 /* The heaps are trimmed when they hold a quarter and 32 MiB more than is accounted for, this often at most. */

@@ -9,7 +9,7 @@
  *
  *          shrink: caches give up what they have. flush: the head becomes a block early. no series: samples of series
  *          that are not known are refused. no queries: queries that did not start are refused. no writes: all writes
- *          are put off.
+ *          are put off; here alone, what a flush will need does not count.
  * Queries  all arenas of queries share a pool: a quarter of the limit at most, and no more than what is left.
  * Threads  any; mem_budget_tick: one.
  */

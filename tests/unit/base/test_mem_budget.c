@@ -68,6 +68,9 @@ static void test_mem_budget_takes_the_larger_of_told_and_measured_and_adds_the_r
     assert_int_equal(fake.budget.usage_bytes, 61 * MIB);
     mem_budget_note(&fake.budget, MEM_KIND_RESERVE, 14 * MIB);
     assert_int_equal(tick_at(&fake, 61 * MIB), MEM_STATE_NO_SERIES);
+    assert_int_equal(tick_at(&fake, 94 * MIB),
+                     MEM_STATE_NO_QUERIES); /* the reserve puts no write off */
+    assert_int_equal(tick_at(&fake, 95 * MIB), MEM_STATE_NO_WRITES);
     mem_budget_note(&fake.budget, MEM_KIND_HEAD, 0);
     assert_int_equal(tick_at(&fake, 0), MEM_STATE_NORMAL);
     assert_int_equal(fake.budget.usage_bytes, 34 * MIB);
