@@ -28,10 +28,10 @@ struct disk_reserve {
     nx_code (*volume)(const char *path, uint64_t *out_free, uint64_t *out_total,
                       struct nx_err *err); /* [I] io_volume_bytes; tests have another */
 
-    _Atomic bool is_low;              /* [A] relaxed */
-    _Atomic uint64_t free_bytes;      /* [A] relaxed: as of the last look */
-    _Atomic uint64_t min_free_bytes;  /* [A] relaxed */
-    _Atomic uint64_t ballast_bytes;   /* [A] relaxed: 0 while there is none */
+    _Atomic bool is_low;             /* [A] relaxed */
+    _Atomic uint64_t free_bytes;     /* [A] relaxed: as of the last look */
+    _Atomic uint64_t min_free_bytes; /* [A] relaxed */
+    _Atomic uint64_t ballast_bytes;  /* [A] relaxed: 0 while there is none */
 
     struct nx_mutex lock;
     bool has_failed; /* [L:lock] making the ballast; logged once */

@@ -6,7 +6,8 @@
 enum lock_rank {
     LOCK_RANK_METRICS = 5,       /* base/metrics: the collect hooks, held while they run */
     LOCK_RANK_QUERY_ACTIVE = 10, /* query/active: the list of running queries */
-    LOCK_RANK_INGEST_LARGE = 15, /* ingest: large requests take turns; all of a write happens under it */
+    LOCK_RANK_INGEST_LARGE =
+        15, /* ingest: large requests take turns; all of a write happens under it */
     LOCK_RANK_HTTP_QUEUE = 20,    /* work handed to pools and answers handed back */
     LOCK_RANK_STORE = 30,         /* storage/store: state of the store, flush and merge hand-over */
     LOCK_RANK_STORE_VIEW = 35,    /* storage/head_view: the open views of the head */
@@ -20,7 +21,7 @@ enum lock_rank {
     LOCK_RANK_WRITE_GATE = 65, /* storage/write_gate */
     LOCK_RANK_HEAD_SHARD = 70, /* head: one shard's series and chunks */
     LOCK_RANK_HEAD_INDEX = 80, /* head/head_index: pairs and postings */
-    LOCK_RANK_HEAD_LOAD = 85, /* head/head_loader: what is handed over at a start */
+    LOCK_RANK_HEAD_LOAD = 85,  /* head/head_loader: what is handed over at a start */
     LOCK_RANK_JOURNAL =
         90, /* storage/committer: waiters; head/journal: its segments (never both) */
     LOCK_RANK_GROUP_CACHE = 100, /* block/group_cache */
