@@ -58,6 +58,8 @@ nx_code api_new(struct api **out_api, const struct api_options *options, struct 
         code = api_admin_routes(api, router, err);
     if (code == NX_OK)
         code = api_metrics_routes(api, router, err);
+    if (code == NX_OK)
+        code = api_snapshot_routes(api, router, err);
     if (code != NX_OK)
         goto fail;
     *out_api = api;

@@ -65,6 +65,8 @@ NX_NODISCARD nx_code api_admin_routes(struct api *api, struct http_router *route
                                       struct nx_err *err);
 NX_NODISCARD nx_code api_metrics_routes(struct api *api, struct http_router *router,
                                         struct nx_err *err);
+NX_NODISCARD nx_code api_snapshot_routes(struct api *api, struct http_router *router,
+                                         struct nx_err *err);
 
 /* ---- api_job.c: work that may read the store leaves the transport thread ---- */
 

@@ -167,6 +167,15 @@ static nx_code real_rmdir(const struct io *io, const char *path, struct nx_err *
     return NX_OK;
 }
 
+static nx_code real_link(const struct io *io, const char *from, const char *to,
+                         struct nx_err *err)
+{
+    (void)io;
+    if (link(from, to) != 0)
+        return nx_err_sys(err, errno, "link %s to %s", from, to);
+    return NX_OK;
+}
+
 static void real_crash_point(const struct io *io, const char *name)
 {
     (void)io;
@@ -187,6 +196,7 @@ const struct io *io_real(void)
         .unlink = real_unlink,
         .mkdir = real_mkdir,
         .rmdir = real_rmdir,
+        .link = real_link,
         .crash_point = real_crash_point,
     };
     return &real;

@@ -145,6 +145,16 @@ static nx_code faulty_rmdir(const struct io *io, const char *path, struct nx_err
     return faulty->inner->rmdir(faulty->inner, path, err);
 }
 
+static nx_code faulty_link(const struct io *io, const char *from, const char *to,
+                           struct nx_err *err)
+{
+    struct io_faulty *faulty = faulty_of(io);
+    const struct io_fault *fault = count_call(faulty, IO_CALL_LINK);
+    if (fault != NULL)
+        return nx_err_sys(err, fault->sys, "link %s to %s", from, to);
+    return faulty->inner->link(faulty->inner, from, to, err);
+}
+
 static void faulty_crash_point(const struct io *io, const char *name)
 {
     struct io_faulty *faulty = faulty_of(io);
@@ -167,6 +177,7 @@ void io_faulty_init(struct io_faulty *faulty, const struct io *inner)
                .unlink = faulty_unlink,
                .mkdir = faulty_mkdir,
                .rmdir = faulty_rmdir,
+               .link = faulty_link,
                .crash_point = faulty_crash_point},
         .inner = inner,
     };

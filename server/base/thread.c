@@ -193,6 +193,7 @@ nx_code thread_start(struct nx_thread *thread, const char *name, void (*run)(voi
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* a thread's own: blocked, it would end the process without a word */
     must(pthread_sigmask(SIG_SETMASK, &all, &before));
     int error = pthread_create(&thread->os, NULL, thread_main, launch);
     must(pthread_sigmask(SIG_SETMASK, &before, NULL));

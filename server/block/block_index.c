@@ -344,6 +344,14 @@ uint32_t block_index_pair_count(const struct block_index *index)
     return index->tables[INDEX_TABLE_PAIR].entry_count;
 }
 
+uint64_t block_index_table_bytes(const struct block_index *index, enum index_table table)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < index->tables[table].page_count; i++)
+        bytes += index->tables[table].pages[i].bytes;
+    return bytes;
+}
+
 const struct index_name *block_index_names(const struct block_index *index, uint32_t *out_count)
 {
     *out_count = index->name_count;

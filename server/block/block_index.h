@@ -58,6 +58,8 @@ struct index_name {
 };
 uint32_t block_index_series_count(const struct block_index *index);
 uint32_t block_index_pair_count(const struct block_index *index);
+/* Bytes of a database's values, LMDB's own pages not counted. */
+uint64_t block_index_table_bytes(const struct block_index *index, enum index_table table);
 /* All names, sorted. */
 const struct index_name *block_index_names(const struct block_index *index, uint32_t *out_count);
 const struct index_name *block_index_name_find(const struct block_index *index,

@@ -17,8 +17,11 @@
 #include "narthex/base/log.h"
 #include "narthex/base/mem.h"
 #include "narthex/base/thread.h"
+#include "narthex/block/map_guard.h"
 
 #include "block_files.h"
+#include "block_format.h"
+#include "block_meta.h"
 #include "merge_internal.h"
 
 #include <errno.h>
@@ -27,6 +30,7 @@
 
 struct block_list {
     const struct io *io;                         /* [I] */
+    bool is_read_only;                           /* [I] */
     const struct clock *clock;                   /* [I] */
     char *blocks_dir, *tmp_dir, *quarantine_dir; /* [I] */
     struct group_cache *cache;                   /* [I] */
@@ -96,6 +100,8 @@ static struct block *live_remove_locked(struct block_list *list, const char *uli
 static nx_code quarantine_dir(struct block_list *list, const char *name, const char *reason,
                               struct nx_err *err)
 {
+    if (list->is_read_only)
+        return NX_OK;
     struct nx_buf from = {0}, to = {0}, file = {0};
     path_join(&from, list->blocks_dir, name);
     path_join(&to, list->quarantine_dir, name);
@@ -140,7 +146,7 @@ nx_code block_list_quarantine(struct block_list *list, struct block *block, cons
     note_damage(list, reason);
     /* Directory first: a row without a directory is found at start, a directory without a row would be moved again. */
     nx_code code = quarantine_dir(list, ulid, reason, err);
-    if (code == NX_OK)
+    if (code == NX_OK && !list->is_read_only)
         code = catalog_forget(list->catalog, ulid, err);
     block_unref(removed);
     return code;
@@ -167,13 +173,30 @@ static bool is_block_damage(const struct nx_err *err)
            (err->code == NX_E_IO && err->sys == EIO);
 }
 
+/* A read of the mapped index failed while the block was served. */
+static nx_code check_mark(struct block_list *list, const char *ulid, struct nx_err *err)
+{
+    struct nx_buf path = {0};
+    nx_buf_printf(&path, "%s/%s/" BLOCK_BAD_NAME, list->blocks_dir, ulid);
+    nx_buf_append_byte(&path, 0);
+    bool is_bad = io_exists((const char *)path.data);
+    nx_buf_deinit(&path);
+    if (!is_bad)
+        return NX_OK;
+    return nx_err_set(err, NX_E_CORRUPT,
+                      "block %s: %s could not be read while it was served (its mark: %s)", ulid,
+                      BLOCK_INDEX_NAME, BLOCK_BAD_NAME);
+}
+
 static nx_code start_live(struct block_list *list, const char *ulid, const struct block_meta *meta,
                           struct nx_err *err)
 {
     struct nx_buf path = {0};
     struct block *block = NULL;
-    nx_code code =
-        block_open(&block, list->io, path_join(&path, list->blocks_dir, ulid), list->cache, err);
+    nx_code code = check_mark(list, ulid, err);
+    if (code == NX_OK)
+        code = block_open(&block, list->io, path_join(&path, list->blocks_dir, ulid), list->cache,
+                          err);
     nx_buf_deinit(&path);
     if (code == NX_OK && (strcmp(block_meta(block)->ulid, ulid) != 0 ||
                           block_meta(block)->sample_count != meta->sample_count ||
@@ -193,7 +216,9 @@ static nx_code start_live(struct block_list *list, const char *ulid, const struc
     snprintf(reason, sizeof(reason), "%s", err->msg);
     note_damage(list, reason);
     code = quarantine_dir(list, ulid, reason, err);
-    return code == NX_OK ? catalog_forget(list->catalog, ulid, err) : code;
+    if (code != NX_OK || list->is_read_only)
+        return code;
+    return catalog_forget(list->catalog, ulid, err);
 }
 
 static nx_code start_row(void *context, const char *ulid, enum catalog_state state,
@@ -201,6 +226,8 @@ static nx_code start_row(void *context, const char *ulid, enum catalog_state sta
 {
     struct block_list *list = context;
     nx_code code = NX_OK;
+    if (list->is_read_only && state != CATALOG_LIVE)
+        return NX_OK;
     switch (state) {
     case CATALOG_LIVE:
         return start_live(list, ulid, meta, err);
@@ -252,8 +279,52 @@ static nx_code start_tombstones(void *context, const char *ulid, struct nx_bytes
     return NX_OK;
 }
 
+static nx_code list_start_read_only(struct block_list *list, const char *data_dir,
+                                    struct nx_err *err)
+{
+    struct nx_buf path = {0};
+    nx_code code = catalog_open_read_only(&list->catalog, path_join(&path, data_dir, "catalog.mdb"),
+                                          false, err);
+    nx_buf_deinit(&path);
+    if (code == NX_OK)
+        code = catalog_each(list->catalog, start_row, list, err);
+    return code == NX_OK ? catalog_each_tombstones(list->catalog, start_tombstones, list, err) : code;
+}
+
+static nx_code refuse_block(void *context, const char *name, bool is_directory, struct nx_err *err)
+{
+    (void)context;
+    if (!is_directory || !ulid_is_valid(name))
+        return NX_OK;
+    return nx_err_set(
+        err, NX_E_CORRUPT,
+        "catalog.mdb is missing or empty, but blocks/ holds block %s: narthex storage "
+        "repair writes the catalog anew",
+        name);
+}
+
+/* An empty catalog would set all blocks aside, and what the journal says of their series would be lost. */
+static nx_code check_lost_catalog(struct block_list *list, const char *data_dir, struct nx_err *err)
+{
+    struct nx_buf path = {0};
+    struct nx_err ignored;
+    uint64_t bytes = 0;
+    nx_code code = NX_OK;
+    bool is_there = io_file_size(list->io, path_join(&path, data_dir, "catalog.mdb"), &bytes,
+                                 &ignored) != NX_E_NOT_FOUND;
+    if ((!is_there || bytes == 0) && io_exists(list->blocks_dir))
+        code = io_each_entry(list->io, list->blocks_dir, refuse_block, NULL, err);
+    nx_buf_deinit(&path);
+    return code;
+}
+
 static nx_code list_start(struct block_list *list, const char *data_dir, struct nx_err *err)
 {
+    if (list->is_read_only)
+        return list_start_read_only(list, data_dir, err);
+    nx_code found = check_lost_catalog(list, data_dir, err);
+    if (found != NX_OK)
+        return found;
     nx_code code = list->io->mkdir(list->io, list->blocks_dir, err);
     if (code == NX_OK)
         code = list->io->mkdir(list->io, list->tmp_dir, err);
@@ -282,6 +353,7 @@ nx_code block_list_open(struct block_list **out_list, const struct block_list_op
     struct block_list *list = nx_calloc(1, sizeof(*list));
     struct nx_buf path = {0};
     list->io = options->io;
+    list->is_read_only = options->is_read_only;
     list->clock = options->clock;
     list->blocks_dir = nx_strdup(path_join(&path, options->data_dir, "blocks"));
     list->tmp_dir = nx_strdup(path_join(&path, options->data_dir, "tmp"));

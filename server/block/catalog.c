@@ -29,15 +29,20 @@
 #include "block_meta.h"
 #include "catalog_internal.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <lmdb.h>
 #include <stdio.h>
+#include <unistd.h>
 
-#define CATALOG_MAP_BYTES     ((size_t)16 << 20)
-#define CATALOG_MAP_BYTES_MAX ((size_t)16 << 30)
-#define CATALOG_BALLAST_PAGES 64u
-#define CATALOG_KEY_BYTES_MAX 256u
-#define CATALOG_STATE_BYTES   20u
+#define CATALOG_MAP_BYTES      ((size_t)16 << 20)
+#define CATALOG_MAP_BYTES_MAX  ((size_t)16 << 30)
+#define CATALOG_BALLAST_PAGES  64u
+#define CATALOG_KEY_BYTES_MAX  256u
+#define CATALOG_STATE_BYTES    20u
+
+#define CATALOG_SHARED_TRIES   20u /* chosen: together longer than a transaction on a slow disk */
+#define CATALOG_SHARED_WAIT_US 25000u
 
 enum catalog_table {
     CATALOG_TABLE_BLOCK,
@@ -49,7 +54,8 @@ enum catalog_table {
 static const char *const table_names[CATALOG_TABLE_COUNT] = {"block", "kv", "state", "tomb"};
 
 struct catalog {
-    char *path; /* [I] */
+    char *path;                   /* [I] */
+    bool is_read_only, is_shared; /* [I] */
     struct nx_mutex lock;
     MDB_env *env;                        /* [L:lock] NULL after a failed commit */
     MDB_dbi tables[CATALOG_TABLE_COUNT]; /* [L:lock] */
@@ -282,10 +288,32 @@ static void env_close(struct catalog *catalog)
     catalog->env = NULL;
 }
 
+/* What another process is writing may be seen half-done: looked at again, some times. */
+static nx_code check_file(const struct catalog *catalog, struct nx_err *err)
+{
+    nx_code code = catalog_check_file(catalog->path, err);
+    for (unsigned i = 0; code == NX_E_CORRUPT && catalog->is_shared && i < CATALOG_SHARED_TRIES;
+         i++) {
+        usleep(CATALOG_SHARED_WAIT_US);
+        code = catalog_check_file(catalog->path, err);
+    }
+    return code;
+}
+
+static unsigned open_flags(const struct catalog *catalog)
+{
+    unsigned flags = MDB_NOSUBDIR | MDB_NOTLS;
+    if (catalog->is_read_only)
+        flags |= MDB_RDONLY;
+    if (catalog->is_read_only && !catalog->is_shared)
+        flags |= MDB_NOLOCK;
+    return flags;
+}
+
 static nx_code env_open(struct catalog *catalog, struct nx_err *err)
 {
-    nx_code checked = catalog_check_file(catalog->path, err);
-    if (checked != NX_OK && checked != NX_E_NOT_FOUND)
+    nx_code checked = check_file(catalog, err);
+    if (checked != NX_OK && (checked != NX_E_NOT_FOUND || catalog->is_read_only))
         return checked;
     int status = mdb_env_create(&catalog->env);
     if (status == 0)
@@ -293,7 +321,7 @@ static nx_code env_open(struct catalog *catalog, struct nx_err *err)
     if (status == 0)
         status = mdb_env_set_mapsize(catalog->env, catalog->map_bytes);
     if (status == 0)
-        status = mdb_env_open(catalog->env, catalog->path, MDB_NOSUBDIR | MDB_NOTLS, 0640);
+        status = mdb_env_open(catalog->env, catalog->path, open_flags(catalog), 0640);
     nx_code code = status == 0 ? NX_OK : catalog_failed(err, status, "open");
     if (code == NX_OK && checked == NX_E_NOT_FOUND)
         code = create_rows(catalog, err);
@@ -435,12 +463,38 @@ static nx_code keep_ballast(struct catalog *catalog, struct nx_err *err)
     return code == NX_OK ? freed : code;
 }
 
-nx_code catalog_open(struct catalog **out_catalog, const char *path, struct nx_err *err)
+static struct catalog *catalog_new(const char *path)
 {
     struct catalog *catalog = nx_calloc(1, sizeof(*catalog));
     catalog->path = nx_strdup(path);
     catalog->map_bytes = CATALOG_MAP_BYTES;
     mutex_init(&catalog->lock, LOCK_RANK_CATALOG);
+    return catalog;
+}
+
+nx_code catalog_open_read_only(struct catalog **out_catalog, const char *path, bool is_shared,
+                               struct nx_err *err)
+{
+    struct catalog *catalog = catalog_new(path);
+    struct nx_buf lock_path = {0};
+    nx_buf_printf(&lock_path, "%s-lock", path);
+    nx_buf_append_byte(&lock_path, 0);
+    catalog->is_read_only = true;
+    /* Without a lock file nobody writes, and LMDB would make one. */
+    catalog->is_shared = is_shared && io_exists((const char *)lock_path.data);
+    nx_buf_deinit(&lock_path);
+    nx_code code = env_open(catalog, err);
+    if (code != NX_OK) {
+        catalog_close(catalog);
+        return code;
+    }
+    *out_catalog = catalog;
+    return NX_OK;
+}
+
+nx_code catalog_open(struct catalog **out_catalog, const char *path, struct nx_err *err)
+{
+    struct catalog *catalog = catalog_new(path);
     nx_code code = env_open(catalog, err);
     if (code == NX_OK)
         code = keep_ballast(catalog, err);
@@ -777,4 +831,83 @@ nx_code catalog_put(struct catalog *catalog, const char *key, struct nx_bytes va
     NX_ASSERT(strlen(key) > 0 && strlen(key) <= CATALOG_KEY_BYTES_MAX);
     struct value_context context = {key, value};
     return catalog_change(catalog, make_value, &context, err);
+}
+
+static nx_code values_read_locked(struct catalog *catalog, struct nx_buf *rows, struct nx_err *err)
+    NX_REQUIRES(catalog->lock)
+{
+    nx_code code = catalog_ready_locked(catalog, err);
+    if (code != NX_OK)
+        return code;
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    int status = mdb_txn_begin(catalog->env, NULL, MDB_RDONLY, &txn);
+    if (status == 0)
+        status = mdb_cursor_open(txn, catalog->tables[CATALOG_TABLE_KV], &cursor);
+    MDB_val key, value;
+    for (MDB_cursor_op op = MDB_FIRST; status == 0; op = MDB_NEXT) {
+        status = mdb_cursor_get(cursor, &key, &value, op);
+        struct nx_bytes payload;
+        uint64_t sum;
+        if (status == 0 && row_check(CATALOG_TABLE_KV, key, value, &payload, &sum) != NX_OK)
+            status = MDB_CORRUPTED;
+        if (status != 0)
+            break;
+        nx_buf_append_u32(rows, (uint32_t)key.mv_size);
+        nx_buf_append_u32(rows, (uint32_t)payload.len);
+        nx_buf_append(rows, key.mv_data, key.mv_size);
+        nx_buf_append_byte(rows, 0);
+        nx_buf_append(rows, payload.data, payload.len);
+    }
+    if (status != MDB_NOTFOUND)
+        code = catalog_failed(err, status, "read");
+    if (cursor != NULL)
+        mdb_cursor_close(cursor);
+    if (txn != NULL)
+        mdb_txn_abort(txn);
+    return code;
+}
+
+nx_code catalog_each_value(struct catalog *catalog, catalog_value_fn each, void *context,
+                           struct nx_err *err)
+{
+    /* Copied first: `each` may change the catalog. */
+    struct nx_buf rows = {0};
+    mutex_lock(&catalog->lock);
+    nx_code code = values_read_locked(catalog, &rows, err);
+    mutex_unlock(&catalog->lock);
+    for (size_t at = 0; code == NX_OK && at < rows.len;) {
+        uint32_t key_bytes = load_u32(rows.data + at), value_bytes = load_u32(rows.data + at + 4);
+        const char *key = (const char *)rows.data + at + 8;
+        code = each(context, key,
+                    (struct nx_bytes){rows.data + at + 8 + key_bytes + 1, value_bytes}, err);
+        at += 8 + (size_t)key_bytes + 1 + value_bytes;
+    }
+    nx_buf_deinit(&rows);
+    return code;
+}
+
+/* ---- copy ---- */
+
+nx_code catalog_copy(struct catalog *catalog, const char *path, struct nx_err *err)
+{
+    mutex_lock(&catalog->lock);
+    nx_code code = catalog_ready_locked(catalog, err);
+    if (code == NX_OK) {
+        int status = mdb_env_copy2(catalog->env, path, MDB_CP_COMPACT);
+        if (status != 0)
+            code = catalog_failed(err, status, "copy");
+    }
+    mutex_unlock(&catalog->lock);
+    if (code != NX_OK)
+        return code;
+    int fd = -1;
+    const struct io *io = io_real();
+    code = io->open(io, path, O_RDONLY, 0, &fd, err);
+    if (code != NX_OK)
+        return code;
+    code = io->fsync(io, fd, err);
+    struct nx_err ignored;
+    nx_ignore(io->close(io, fd, &ignored));
+    return code;
 }

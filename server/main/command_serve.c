@@ -6,6 +6,7 @@
 #include "narthex/base/log.h"
 #include "narthex/base/mem_limit.h"
 #include "narthex/base/version.h"
+#include "narthex/block/map_guard.h"
 #include "narthex/main/commands.h"
 #include "narthex/main/options.h"
 #include "narthex/main/signals.h"
@@ -29,10 +30,11 @@ static int usage_error(const struct nx_err *err)
 static void print_help(void)
 {
     struct nx_buf text = {0};
-    nx_buf_append_cstr(&text,
-                       "usage: narthex [<flags>]\n"
-                       "       narthex test promql FILE...\n\n"
-                       "A metrics store for Prometheus remote write, queried with PromQL.\n\n");
+    nx_buf_append_cstr(
+        &text, "usage: narthex [<flags>]\n"
+               "       narthex storage verify|list|analyze|dump|repair|restore DIR [<flags>]\n"
+               "       narthex test promql FILE...\n\n"
+               "A metrics store for Prometheus remote write, queried with PromQL.\n\n");
     config_help(options_table, OPTION_COUNT, &text);
     fwrite(text.data, 1, text.len, stdout);
     nx_buf_deinit(&text);
@@ -45,6 +47,7 @@ static int serve(const struct config *config)
     mem_heap_tune();
     signals_block();
     hash_secret_init();
+    map_guard_install();
     if (server_start(&server, config, &err) != NX_OK)
         return usage_error(&err);
     int number = signals_wait();

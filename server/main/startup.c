@@ -220,6 +220,7 @@ static nx_code open_store(struct server *server, struct nx_err *err)
         .min_free_bytes = (uint64_t)option_number(config, OPTION_STORAGE_MIN_FREE),
         .budget = &server->budget,
         .cache_bytes = cache_bytes(server),
+        .scrub_bytes_per_s = (uint64_t)option_number(config, OPTION_STORAGE_SCRUB_RATE),
         .is_maintained = true,
     };
     struct store_open_result result;

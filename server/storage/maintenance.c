@@ -317,6 +317,25 @@ static void run_note(struct store *store)
     job_done(&store->jobs.note, "journal", code, &err, NOTE_PACE_NS);
 }
 
+/* A piece now and then; one line for a run that found something. */
+static void run_scrub(struct store *store)
+{
+    if (store->scrub == NULL) {
+        store->jobs.scrub.next_ns = UINT64_MAX;
+        return;
+    }
+    struct scrub_result result;
+    struct nx_err err;
+    nx_code code = scrub_run(store->scrub, &store->is_stopping, &result, &err);
+    if (result.damages > 0)
+        log_error("scrub",
+                  result.is_index ? "block is damaged and set aside in quarantine/"
+                                  : "block is damaged and serves the rest",
+                  LOG_STR("block", result.ulid), LOG_UINT("damages", result.damages),
+                  LOG_STR("reason", result.damage));
+    job_done(&store->jobs.scrub, "scrub", code, &err, TICK_NS);
+}
+
 static void run_due_jobs(struct store *store)
 {
     static const struct {
@@ -329,6 +348,7 @@ static void run_due_jobs(struct store *store)
         {offsetof(struct store, jobs.retain), run_retain},
         {offsetof(struct store, jobs.verify), run_verify},
         {offsetof(struct store, jobs.note), run_note},
+        {offsetof(struct store, jobs.scrub), run_scrub},
     };
     if (atomic_exchange_explicit(&store->is_retain_wanted, false, memory_order_relaxed))
         store->jobs.retain.next_ns = 0;

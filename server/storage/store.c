@@ -13,6 +13,7 @@
 #include "narthex/base/log.h"
 #include "narthex/base/mem.h"
 #include "narthex/base/metrics.h"
+#include "narthex/storage/data_dir.h"
 
 #include "store_internal.h"
 
@@ -40,6 +41,12 @@ static nx_code join_path(char out[STORE_PATH_MAX], const char *dir, const char *
 static nx_code prepare_directory(struct store *store, struct nx_err *err)
 {
     struct stat status;
+    if (store->options.is_read_only)
+        return data_dir_check(store->data_dir, err);
+    if (data_dir_is_restoring(store->data_dir))
+        return nx_err_set(err, NX_E_INVALID,
+                          "%s holds a restore that did not end: empty it and restore again",
+                          store->data_dir);
     if (stat(store->data_dir, &status) == 0 && !S_ISDIR(status.st_mode))
         return nx_err_set(err, NX_E_INVALID, "%s is not a directory", store->data_dir);
     return store->options.io->mkdir(store->options.io, store->data_dir, err);
@@ -71,6 +78,13 @@ static int flock_try(int fd)
 static nx_code take_lock(struct store *store, struct nx_err *err)
 {
     const struct io *io = store->options.io;
+    if (store->options.is_read_only) {
+        struct data_dir_lock lock;
+        nx_code locked = data_dir_lock(&lock, store->data_dir, err);
+        store->lock_dir_fd = lock.dir_fd;
+        store->lock_fd = lock.file_fd;
+        return locked;
+    }
     char path[STORE_PATH_MAX];
     nx_code code = join_path(path, store->data_dir, "LOCK", err);
     if (code == NX_OK)
@@ -102,6 +116,7 @@ static nx_code open_blocks(struct store *store, struct nx_err *err)
         .clock = store->options.clock,
         .data_dir = store->data_dir,
         .cache_bytes = (size_t)store->options.cache_bytes,
+        .is_read_only = store->options.is_read_only,
     };
     return block_list_open(&store->blocks, &options, err);
 }
@@ -260,6 +275,10 @@ static nx_code replay_journal(struct store *store, struct store_open_result *res
         .segment_bytes = store->options.journal_segment_bytes,
         .quarantine_dir = quarantine,
     };
+    if (store->options.is_read_only && !io_exists(dir)) {
+        head_load_finish(store->head);
+        return NX_OK;
+    }
     code = journal_open(&store->journal, &options, err);
     if (code != NX_OK)
         return code;
@@ -384,6 +403,14 @@ static nx_code open_stages(struct store *store, struct store_open_result *result
     tell_damage(store, result);
     store->last_flush_ns = clock_mono_ns(store->options.clock);
     store->querier = querier_new(store->head, store->blocks, &store->views);
+    if (store->options.is_read_only)
+        return NX_OK;
+    if (store->options.scrub_bytes_per_s > 0) {
+        const struct scrub_options scrub = {.list = store->blocks,
+                                            .clock = store->options.clock,
+                                            .bytes_per_s = store->options.scrub_bytes_per_s};
+        store->scrub = scrub_new(&scrub);
+    }
     code = committer_start(&store->committer, store->head, store->journal, err);
     if (code == NX_OK && store->options.is_maintained)
         code = watch_start(store, err);
@@ -402,6 +429,7 @@ static nx_code close_parts(struct store *store, nx_code code, struct nx_err *err
         *err = closing;
         code = close_code;
     }
+    scrub_free(store->scrub);
     block_list_close(store->blocks);
     head_free(store->head);
     metadata_table_free(store->metadata);
@@ -463,6 +491,8 @@ nx_code store_close(struct store *store, struct nx_err *err)
         return NX_OK;
     atomic_store_explicit(&store->is_stopping, true, memory_order_release);
     atomic_store(&store->merge_stop, true);
+    if (store->options.is_read_only)
+        return close_parts(store, NX_OK, err);
     maintenance_stop(store);
     watch_stop(store);
     committer_stop(store->committer);

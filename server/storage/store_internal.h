@@ -3,6 +3,7 @@
 
 #include "narthex/base/thread.h"
 #include "narthex/block/merge.h"
+#include "narthex/block/scrub.h"
 #include "narthex/storage/committer.h"
 #include "narthex/storage/flush.h"
 #include "narthex/storage/head_view.h"
@@ -33,6 +34,7 @@ struct store {
     struct committer *committer;     /* [I] until close */
     struct querier *querier;         /* [I] */
     struct metadata_table *metadata; /* [I] */
+    struct scrub *scrub;             /* [T:maintenance] NULL: off */
     struct head_views views;
     struct write_gate gate; /* closed for a moment by deletes */
 
@@ -40,6 +42,7 @@ struct store {
     struct disk_reserve reserve;
 
     _Atomic bool is_stopping;      /* [A] */
+    _Atomic bool is_snapshotting;  /* [A] one at a time */
     _Atomic bool is_retain_wanted; /* [A] relaxed: retention runs with the next tick */
     _Atomic bool merge_stop;       /* [A] is_stopping, or memory is short */
     /* [A] A flush or merge runs, and the anonymous memory and the reserve when it began: see watch.c */
@@ -62,7 +65,7 @@ struct store {
     struct nx_mutex tick_lock;
     struct nx_cond tick; /* signalled to stop */
     struct {             /* [T:maintenance] */
-        struct job spare, flush, merge, retain, verify, note;
+        struct job spare, flush, merge, retain, verify, note, scrub;
         bool was_low; /* the volume was nearly full */
     } jobs;
 };

@@ -21,8 +21,8 @@ struct api_options {
     unsigned ingest_workers;     /* one a core */
     unsigned ingest_queue_max;   /* complete bodies waiting for a worker; above that 503 */
     size_t write_body_bytes_max; /* compressed; above that 413 */
+    bool is_admin_enabled;       /* --web.enable-admin-api */
     struct query_limits query_limits;
-    bool is_admin_enabled; /* /api/v1/admin/... */
     struct mem_budget *budget; /* borrowed, may be NULL */
 };
 

@@ -26,6 +26,7 @@ enum io_call {
     IO_CALL_UNLINK,
     IO_CALL_MKDIR,
     IO_CALL_RMDIR,
+    IO_CALL_LINK,
     IO_CALL_COUNT,
 };
 

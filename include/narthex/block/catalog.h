@@ -20,6 +20,11 @@ struct catalog;
  * verify. */
 NX_NODISCARD nx_code catalog_open(struct catalog **out_catalog, const char *path,
                                   struct nx_err *err);
+/* For tools, beside a running server too: nothing can be changed, nothing is created. `is_shared`: another process may
+ * write at the same time, whose lock file is used; else nothing but the file itself is opened. NX_E_NOT_FOUND when
+ * there is none. */
+NX_NODISCARD nx_code catalog_open_read_only(struct catalog **out_catalog, const char *path,
+                                            bool is_shared, struct nx_err *err);
 void catalog_close(struct catalog *catalog); /* NULL is fine */
 
 enum catalog_state {
@@ -69,5 +74,13 @@ NX_NODISCARD nx_code catalog_each_tombstones(struct catalog *catalog, catalog_to
 /* Small named values of other modules (instance id, counters). NX_E_NOT_FOUND when absent. */
 NX_NODISCARD nx_code catalog_get(struct catalog *catalog, const char *key, struct nx_buf *out,
                                  struct nx_err *err);
+typedef nx_code (*catalog_value_fn)(void *context, const char *key, struct nx_bytes value,
+                                    struct nx_err *err);
+/* All of them, by name. */
+NX_NODISCARD nx_code catalog_each_value(struct catalog *catalog, catalog_value_fn each,
+                                        void *context, struct nx_err *err);
 NX_NODISCARD nx_code catalog_put(struct catalog *catalog, const char *key, struct nx_bytes value,
                                  struct nx_err *err);
+
+/* A compact copy of the catalog as of one transaction, synced, at `path`, which must not exist. Threads: any. */
+NX_NODISCARD nx_code catalog_copy(struct catalog *catalog, const char *path, struct nx_err *err);
