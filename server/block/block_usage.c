@@ -144,6 +144,15 @@ static nx_code measure_vectors(struct measuring *m, const struct index_vector_ro
     size_t bytes;
     if (vector_group_parse(raw, row->first_vector, row->vector_count, &group, &bytes) != NX_OK)
         return damaged(m, err);
+    /* Grown by what was parsed: a count in the index alone proves nothing. */
+    NX_DCHECK(row->first_vector == m->vector_count);
+    if (row->vector_count > UINT32_MAX - m->vector_count) {
+        nx_free(group);
+        return damaged(m, err);
+    }
+    m->vector_times = nx_realloc_array(m->vector_times, (size_t)m->vector_count + row->vector_count,
+                                       sizeof(*m->vector_times));
+    m->vector_count += row->vector_count;
     for (uint32_t i = 0; i < row->vector_count; i++) {
         uint32_t count = 0;
         vector_group_times(group, row->first_vector + i, &count);
@@ -195,11 +204,6 @@ static nx_code measure_groups(struct measuring *m, struct nx_err *err)
 {
     uint32_t vectors = block_index_vectors_count(m->index);
     uint32_t groups = block_index_group_count(m->index);
-    struct index_vector_row last = {0};
-    if (vectors > 0)
-        block_index_vectors(m->index, vectors - 1, &last);
-    m->vector_count = last.first_vector + last.vector_count;
-    m->vector_times = nx_calloc((size_t)m->vector_count + 1, sizeof(*m->vector_times));
     nx_code code = NX_OK;
     /* Vectors first: chunks are measured by their times. */
     for (uint32_t i = 0; code == NX_OK && i < groups + vectors; i++) {

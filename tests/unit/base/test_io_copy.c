@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_io_copy.c - copies of files and trees, and the table that changes nothing. */
-#include "base_support.h"
-
 #include "narthex/base/io_copy.h"
+
+#include "base_support.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -107,6 +107,7 @@ static void test_io_faulty_every_kind_of_call_can_fail(void **state)
     assert_int_equal(io->unlink(io, path, &err), NX_E_IO);
     assert_int_equal(io->mkdir(io, path, &err), NX_E_IO);
     assert_int_equal(io->rmdir(io, path, &err), NX_E_IO);
+    assert_int_equal(io->link(io, path, path, &err), NX_E_IO);
     assert_int_equal(io->close(io, fd, &err), NX_E_IO);
     assert_int_equal(io_faulty_failed_calls(&faulty), IO_CALL_COUNT);
     assert_int_equal(fcntl(fd, F_GETFD), -1); /* closed all the same */
