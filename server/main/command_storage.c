@@ -376,7 +376,7 @@ static const struct tool tools[] = {
      "Every sample of a stopped data directory, journal included, one line each, series in label order:\n"
      "    name{label=\"value\"} VALUE TIME_MS\n"
      "VALUE reads back to the same 64 bits; NaNs are written with theirs: NaN(0x7ff8000000000001), stale\n"
-     "markers are NaN(0x7ff0000000000002). Changes nothing.\n",
+     "markers are NaN(0x7ff0000000000002); native histograms are histogram(...). Changes nothing.\n",
      dump_options, NX_ARRAY_LEN(dump_options), 1, storage_dump},
     {"repair", "DIR",
      "Makes a stopped data directory usable again: writes the catalog anew from the blocks when it is\n"

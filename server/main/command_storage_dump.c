@@ -66,6 +66,52 @@ static void put_value(struct nx_buf *out, double value)
         nx_buf_append(out, text, float_text_json(text, value));
 }
 
+/* A count: an integer, or a float's shortest text. */
+static void put_bits(struct nx_buf *out, bool is_float, uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof(value));
+    if (is_float)
+        put_value(out, value);
+    else
+        nx_buf_printf(out, "%" PRIu64, bits);
+}
+
+/* histogram(schema=0,hint=2,kind=int,count=3,zero=1@1e-128,sum=4.5,positive=[0+2|1;1],negative=[],bounds=[]): spans as
+ * offset+length, then the buckets. */
+static void put_histogram(struct nx_buf *out, const struct histogram *histogram)
+{
+    static const char *const sides[HISTOGRAM_SIGNS] = {"positive", "negative"};
+    nx_buf_printf(out, "histogram(schema=%" PRId32 ",hint=%u,kind=%s,count=", histogram->schema,
+                  histogram->hint, histogram->is_float ? "float" : "int");
+    put_bits(out, histogram->is_float, histogram->count);
+    nx_buf_append_cstr(out, ",zero=");
+    put_bits(out, histogram->is_float, histogram->zero_count);
+    nx_buf_append_byte(out, '@');
+    put_value(out, histogram->zero_threshold);
+    nx_buf_append_cstr(out, ",sum=");
+    put_value(out, histogram->sum);
+    for (unsigned i = 0; i < HISTOGRAM_SIGNS; i++) {
+        const struct histogram_side *side = &histogram->sides[i];
+        nx_buf_printf(out, ",%s=[", sides[i]);
+        for (uint32_t j = 0; j < side->span_count; j++)
+            nx_buf_printf(out, "%s%" PRId32 "+%" PRIu32, j == 0 ? "" : ";", side->spans[j].offset,
+                          side->spans[j].length);
+        for (uint32_t j = 0; j < side->bucket_count; j++) {
+            nx_buf_append_byte(out, j == 0 ? '|' : ';');
+            put_bits(out, histogram->is_float, side->buckets[j]);
+        }
+        nx_buf_append_byte(out, ']');
+    }
+    nx_buf_append_cstr(out, ",bounds=[");
+    for (uint32_t i = 0; i < histogram->bound_count; i++) {
+        if (i > 0)
+            nx_buf_append_byte(out, ';');
+        put_value(out, histogram->bounds[i]);
+    }
+    nx_buf_append_cstr(out, "])");
+}
+
 static nx_code write_out(struct dump *dump, struct nx_err *err)
 {
     size_t put = fwrite(dump->out.data, 1, dump->out.len, stdout);
@@ -80,11 +126,19 @@ static nx_code put_series(struct dump *dump, const struct series_columns *series
     nx_code code = NX_OK;
     nx_buf_reset(&dump->labels);
     labels_print_series(series->labels, &dump->labels);
-    for (size_t i = 0; code == NX_OK && i < series->count; i++) {
+    /* Floats and histograms in one order of time; no time is in both. */
+    for (size_t i = 0, j = 0;
+         code == NX_OK && (i < series->count || j < series->histogram_count);) {
+        bool is_float = j == series->histogram_count ||
+                        (i < series->count && series->times_ms[i] < series->histograms[j].time_ms);
         nx_buf_append(&dump->out, dump->labels.data, dump->labels.len);
         nx_buf_append_byte(&dump->out, ' ');
-        put_value(&dump->out, series->values[i]);
-        nx_buf_printf(&dump->out, " %" PRId64 "\n", series->times_ms[i]);
+        if (is_float)
+            put_value(&dump->out, series->values[i]);
+        else
+            put_histogram(&dump->out, series->histograms[j].histogram);
+        nx_buf_printf(&dump->out, " %" PRId64 "\n",
+                      is_float ? series->times_ms[i++] : series->histograms[j++].time_ms);
         if (dump->out.len >= DUMP_FLUSH_BYTES)
             code = write_out(dump, err);
     }
