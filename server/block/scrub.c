@@ -2,8 +2,8 @@
 /* scrub.c - one block at a time, one piece at a time, at a pace.
  *
  * The catalog's value "scrub": u32 1, ulid (26 bytes) and number (u64) of the next piece of the block at hand, zeros
- * when there is none; then for each block that was checked: ulid, wall time of the check in ms (i64). A value of another
- * shape is forgotten: everything is then checked anew.
+ * when there is none; then for each block that was checked: ulid, wall time of the check in ms (i64). A value of
+ * another shape is forgotten: everything is then checked anew.
  */
 #include "narthex/block/scrub.h"
 

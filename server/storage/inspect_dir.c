@@ -10,6 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define SHARED_TRIES   5u
+#define SHARED_WAIT_US 20000u
 
 struct reading {
     struct dir_blocks *out;
@@ -118,13 +122,16 @@ static void forget_gone(struct dir_blocks *blocks, bool is_shared)
         const struct dir_block *block = &blocks->items[i];
         bool has_dir = block->has_meta || block->why[0] != '\0';
         bool is_news = block->state == DIR_BLOCK_MISSING ? !is_shared : has_dir;
+        if (is_shared && !block->has_meta && block->state != DIR_BLOCK_LIVE)
+            is_news = false; /* being removed, or moved */
         if (is_news)
             blocks->items[kept++] = *block;
     }
     blocks->count = kept;
 }
 
-nx_code dir_blocks_read(const char *dir, bool is_shared, struct dir_blocks *out, struct nx_err *err)
+static nx_code read_once(const char *dir, bool is_shared, struct dir_blocks *out,
+                         struct nx_err *err)
 {
     struct dir_blocks blocks = {0};
     struct nx_buf path = {0}, blocks_dir = {0};
@@ -156,4 +163,24 @@ nx_code dir_blocks_read(const char *dir, bool is_shared, struct dir_blocks *out,
         qsort(blocks.items, blocks.count, sizeof(*blocks.items), compare_blocks);
     *out = blocks;
     return NX_OK;
+}
+
+/* A block that was live when the catalog was read, and is gone a moment later. */
+static bool has_changed(const struct dir_blocks *blocks)
+{
+    for (size_t i = 0; i < blocks->count; i++)
+        if (blocks->items[i].state == DIR_BLOCK_LIVE && !blocks->items[i].has_meta)
+            return true;
+    return false;
+}
+
+nx_code dir_blocks_read(const char *dir, bool is_shared, struct dir_blocks *out, struct nx_err *err)
+{
+    nx_code code = read_once(dir, is_shared, out, err);
+    for (unsigned i = 0; code == NX_OK && is_shared && i < SHARED_TRIES && has_changed(out); i++) {
+        usleep(SHARED_WAIT_US);
+        dir_blocks_deinit(out);
+        code = read_once(dir, is_shared, out, err);
+    }
+    return code;
 }
