@@ -6,6 +6,7 @@
 #include "narthex/base/mem.h"
 #include "narthex/block/inspect.h"
 #include "narthex/codec/chunk.h"
+#include "narthex/codec/histogram_chunk.h"
 
 #include "block_files.h"
 #include "block_piece.h"
@@ -32,6 +33,8 @@ const char *usage_table_name(unsigned table)
 const char *usage_codec_name(unsigned codec)
 {
     const struct chunk_codec *found = chunk_codec_find((uint8_t)codec);
+    if (codec == CHUNK_CODEC_HISTOGRAM)
+        return "histogram";
     return found == NULL ? "other" : found->name;
 }
 

@@ -10,6 +10,7 @@
 
 #include "narthex/base/mem.h"
 #include "narthex/codec/chunk.h"
+#include "narthex/codec/histogram_chunk.h"
 
 #include "block_files.h"
 #include "block_piece.h"
@@ -30,6 +31,7 @@ struct inspection {
     uint64_t *pair_series; /* per pair: series that have it */
     struct nx_buf told;    /* messages of groups, each ended by a NUL */
     struct nx_buf chunks, bits, scratch;
+    struct arena arena; /* of one chunk or one series' exemplars */
     struct label *last; /* labels of the series before */
     size_t last_count, last_cap;
     int64_t min_ms, max_ms;
@@ -160,6 +162,17 @@ static bool check_order(struct inspection *in, uint32_t rank, struct labels labe
 
 /* ---- samples ---- */
 
+static bool decodes(struct inspection *in, const struct block_chunk *chunk, struct nx_bytes bytes)
+{
+    size_t each = chunk->is_histogram ? sizeof(struct histogram) : sizeof(uint64_t);
+    nx_buf_reset(&in->bits);
+    void *out = nx_buf_extend(&in->bits, chunk->count * each);
+    if (!chunk->is_histogram)
+        return chunk_decode(bytes, chunk->count, out) == NX_OK;
+    arena_reset(&in->arena);
+    return histogram_chunk_decode(bytes, chunk->count, &in->arena, out) == NX_OK;
+}
+
 static nx_code check_chunk(struct inspection *in, struct block_reader *reader,
                            const struct block_chunk *chunk, struct nx_err *err)
 {
@@ -168,11 +181,9 @@ static nx_code check_chunk(struct inspection *in, struct block_reader *reader,
     nx_code code = block_reader_chunk(reader, chunk, &times, &bytes, err);
     if (code != NX_OK)
         return code;
-    nx_buf_reset(&in->bits);
-    uint64_t *out = (uint64_t *)(void *)nx_buf_extend(&in->bits, chunk->count * sizeof(uint64_t));
     struct index_group_row row;
     block_index_group(in->index, chunk->group, &row);
-    if (chunk_decode(bytes, chunk->count, out) != NX_OK)
+    if (!decodes(in, chunk, bytes))
         return nx_err_set(err, NX_E_CORRUPT, "group at offset %" PRIu64 ": a chunk does not decode",
                           row.offset);
     for (uint32_t i = 1; i < chunk->count; i++)
@@ -189,7 +200,24 @@ static nx_code check_chunk(struct inspection *in, struct block_reader *reader,
         in->max_ms = times[chunk->count - 1];
     in->out->chunks++;
     in->out->samples += chunk->count;
+    in->out->histograms += chunk->is_histogram ? chunk->count : 0;
     return NX_OK;
+}
+
+/* How many the series has. */
+static uint64_t check_exemplars(struct inspection *in, struct block_reader *reader, uint32_t rank)
+{
+    struct nx_err err;
+    nx_buf_reset(&in->bits);
+    arena_reset(&in->arena);
+    if (block_reader_exemplars(reader, rank, INT64_MIN, INT64_MAX, &in->arena, &in->bits, &err) !=
+        NX_OK) {
+        tell(in, BLOCK_INDEX_NAME, "the exemplars of series %" PRIu32 " are damaged", rank);
+        return 0;
+    }
+    uint64_t count = in->bits.len / sizeof(struct exemplar);
+    in->out->exemplars += count;
+    return count;
 }
 
 static void check_series(struct inspection *in, struct block_reader *reader, uint32_t rank)
@@ -199,7 +227,8 @@ static void check_series(struct inspection *in, struct block_reader *reader, uin
     nx_code code = block_reader_chunks(reader, rank, &in->chunks, &err);
     const struct block_chunk *all = (const struct block_chunk *)(const void *)in->chunks.data;
     size_t count = in->chunks.len / sizeof(*all);
-    if (code == NX_OK && count == 0)
+    uint64_t exemplars = check_exemplars(in, reader, rank);
+    if (code == NX_OK && count == 0 && exemplars == 0)
         code = nx_err_set(&err, NX_E_CORRUPT, "series %" PRIu32 " has no samples", rank);
     if (code != NX_OK)
         tell_once(in, &err);
@@ -250,6 +279,10 @@ static void check_counts(struct inspection *in)
              ", %" PRIu64 ", %" PRIu64,
              meta->series_count, meta->sample_count, meta->chunk_count, in->out->series,
              in->out->samples, in->out->chunks);
+    if (in->out->histograms != meta->histogram_count || in->out->exemplars != meta->exemplar_count)
+        tell(in, BLOCK_META_NAME,
+             "says %" PRIu64 " histograms, %" PRIu64 " exemplars; there are %" PRIu64 ", %" PRIu64,
+             meta->histogram_count, meta->exemplar_count, in->out->histograms, in->out->exemplars);
     if (in->min_ms != meta->min_time_ms || in->max_ms != meta->max_time_ms)
         tell(in, BLOCK_META_NAME,
              "says times %" PRId64 " to %" PRId64 "; there are %" PRId64 " to %" PRId64,
@@ -285,6 +318,7 @@ void block_inspect(const struct io *io, const char *dir, inspect_damage_fn damag
         return;
     }
     out->has_meta = true;
+    arena_init(&in.arena, 0);
     struct group_cache *cache = group_cache_new(INSPECT_CACHE_BYTES);
     if (block_open(&in.block, io, dir, cache, &err) == NX_OK) {
         inspect_open_block(&in);
@@ -296,6 +330,7 @@ void block_inspect(const struct io *io, const char *dir, inspect_damage_fn damag
     }
     block_unref(in.block);
     group_cache_free(cache);
+    arena_deinit(&in.arena);
     nx_free(in.pair_series);
     nx_free(in.last);
     nx_buf_deinit(&in.told);

@@ -15,7 +15,8 @@ typedef void (*inspect_damage_fn)(void *context, const char *file, const char *w
 struct block_inspection {
     bool has_meta; /* block.meta verifies: meta is valid */
     struct block_meta meta;
-    uint64_t series, samples, chunks; /* found */
+    uint64_t series, samples, chunks; /* found; histograms are samples */
+    uint64_t histograms, exemplars;   /* found */
     uint64_t damages;
     uint64_t hurt_series; /* with samples that cannot be read */
 };
@@ -31,7 +32,7 @@ NX_NODISCARD nx_code block_meta_read(const struct io *io, const char *dir, struc
 /* ---- where its bytes go ---- */
 
 #define USAGE_CODEC_COUNT 8u /* by the chunk's first byte; 0: others */
-#define USAGE_TABLE_COUNT 6u
+#define USAGE_TABLE_COUNT 7u
 #define USAGE_LENGTHS     5u
 
 struct usage_share {

@@ -283,6 +283,32 @@ static void test_usage_of_a_damaged_block_fails(void **state)
     fixture_deinit(&f);
 }
 
+static void test_the_golden_block_with_all_kinds_of_samples_verifies(void **state)
+{
+    (void)state;
+    struct block_inspection found;
+    struct told told = {0};
+    block_inspect(io_real(), NX_TEST_GOLDEN_DIR "/block_v2", tell, &told, &found);
+    if (told.count > 0)
+        fail_msg("%s: %s", told.file, told.what);
+    assert_true(found.histograms > 0 && found.exemplars > 0 && found.samples > found.histograms);
+    struct block *block = NULL;
+    struct block_usage usage;
+    struct nx_err err;
+    struct group_cache *cache = group_cache_new(1 << 20);
+    assert_int_equal(block_open(&block, io_real(), NX_TEST_GOLDEN_DIR "/block_v2", cache, &err),
+                     NX_OK);
+    assert_int_equal(block_usage_measure(block, 3, &usage, &err), NX_OK);
+    bool has_histograms = false;
+    for (unsigned i = 0; i < USAGE_CODEC_COUNT; i++)
+        has_histograms |= usage.codecs[i].samples == found.histograms &&
+                          strcmp(usage_codec_name(i), "histogram") == 0;
+    assert_true(has_histograms);
+    block_usage_deinit(&usage);
+    block_unref(block);
+    group_cache_free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_a_damaged_group_is_told_once_and_its_series_counted),
         cmocka_unit_test(test_what_is_missing_is_told),
         cmocka_unit_test(test_usage_adds_up),
+        cmocka_unit_test(test_the_golden_block_with_all_kinds_of_samples_verifies),
         cmocka_unit_test(test_usage_of_a_damaged_block_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
