@@ -30,9 +30,10 @@ static nx_code param_bool(const struct http_params *params, const char *name, bo
                 *out_value = value == 1;
                 return NX_OK;
             }
-    return nx_err_set(err, NX_E_INVALID,
-                      "invalid parameter \"%s\": strconv.ParseBool: parsing \"%.*s\": invalid syntax", name,
-                      (int)(text.len < 100 ? text.len : 100), text.data);
+    return nx_err_set(
+        err, NX_E_INVALID,
+        "invalid parameter \"%s\": strconv.ParseBool: parsing \"%.*s\": invalid syntax", name,
+        (int)(text.len < 100 ? text.len : 100), text.data);
 }
 
 static void run_snapshot(struct api_job *job)

@@ -167,8 +167,7 @@ static nx_code real_rmdir(const struct io *io, const char *path, struct nx_err *
     return NX_OK;
 }
 
-static nx_code real_link(const struct io *io, const char *from, const char *to,
-                         struct nx_err *err)
+static nx_code real_link(const struct io *io, const char *from, const char *to, struct nx_err *err)
 {
     (void)io;
     if (link(from, to) != 0)
