@@ -11,7 +11,7 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are read in place");
 
-#define BLOCK_FORMAT_VERSION 2u
+#define BLOCK_FORMAT_VERSION 3u
 
 #define BLOCK_INDEX_NAME     "index.mdb"
 #define BLOCK_CHUNKS_NAME    "chunks.nxc"

@@ -51,7 +51,7 @@ void group_pack(enum group_kind kind, uint32_t first, struct nx_bytes raw, int z
     size_t start = out->len;
     memset(nx_buf_extend(out, GROUP_HEADER_BYTES), 0, GROUP_HEADER_BYTES);
     size_t packed = zstd_pack(raw, zstd_level, out);
-    bool is_packed = packed <= raw.len - raw.len / 20 && packed < raw.len;
+    bool is_packed = packed <= raw.len - raw.len / 50 && packed < raw.len;
     if (!is_packed) {
         out->len = start + GROUP_HEADER_BYTES;
         nx_buf_append(out, raw.data, raw.len);

@@ -33,7 +33,7 @@ enum group_kind {
 
 /* ---- envelope ---- */
 
-/* Appends header and body, packed by zstd where that saves a twentieth. `first`: first rank or first vector number.
+/* Appends header and body, packed by zstd where that saves a fiftieth. `first`: first rank or first vector number.
  * file_offset is where the group will lie: it seeds the checksum, so a group read from elsewhere does not verify. */
 void group_pack(enum group_kind kind, uint32_t first, struct nx_bytes raw, int zstd_level,
                 uint64_t file_offset, struct nx_buf *out);

@@ -2,15 +2,19 @@
 /* bits.c - packing through a 64-bit accumulator, unpacking by one function per width.
  *
  * Eight values of width w take exactly w bytes, so a group of eight starts on a byte and every offset and shift within
- * it is a constant once w is: the kernels below are the same loop, compiled once for each width.
+ * it is a constant once w is: the kernels below are the same loop, compiled for each width, without and with AVX2.
  */
 #include "narthex/codec/bits.h"
 
 #include "narthex/base/assert.h"
 
+#include "wide.h"
+
 #include <string.h>
 
 static_assert(BITS_COUNT_MAX % 8 == 0, "values are unpacked in groups of eight");
+
+bool codec_wide_off;
 
 static inline uint64_t load_u64(const uint8_t *in)
 {
@@ -47,8 +51,8 @@ void bits_pack(const uint64_t *values, size_t count, unsigned width, uint8_t *ou
 typedef void (*bits_unpack_fn)(const uint8_t *in, size_t groups, uint64_t *out);
 
 /* clang-format off */
-#define BITS_KERNEL(width)                                                                         \
-    static void unpack_##width(const uint8_t *in, size_t groups, uint64_t *out)                    \
+#define BITS_KERNEL(suffix, width)                                                                 \
+    static void unpack_##suffix##width(const uint8_t *in, size_t groups, uint64_t *out)            \
     {                                                                                              \
         const uint64_t mask = (UINT64_C(1) << (width)) - 1;                                        \
         for (size_t g = 0; g < groups; g++, in += (width), out += 8)                               \
@@ -62,13 +66,18 @@ typedef void (*bits_unpack_fn)(const uint8_t *in, size_t groups, uint64_t *out);
     X(33) X(34) X(35) X(36) X(37) X(38) X(39) X(40) X(41) X(42) X(43) X(44) X(45) X(46) X(47)      \
     X(48) X(49) X(50) X(51) X(52) X(53) X(54) X(55) X(56)
 
-BITS_EACH_WIDTH(BITS_KERNEL)
+#define BITS_KERNEL_NARROW(width) BITS_KERNEL(narrow_, width)
+#define BITS_KERNEL_WIDE(width) CODEC_WIDE BITS_KERNEL(wide_, width)
+BITS_EACH_WIDTH(BITS_KERNEL_NARROW)
+BITS_EACH_WIDTH(BITS_KERNEL_WIDE)
 
-#define BITS_ENTRY(width) unpack_##width,
-static const bits_unpack_fn unpack_by_width[] = {NULL, BITS_EACH_WIDTH(BITS_ENTRY)};
+#define BITS_ENTRY_NARROW(width) unpack_narrow_##width,
+#define BITS_ENTRY_WIDE(width) unpack_wide_##width,
+static const bits_unpack_fn unpack_narrow[] = {NULL, BITS_EACH_WIDTH(BITS_ENTRY_NARROW)};
+static const bits_unpack_fn unpack_wide[] = {NULL, BITS_EACH_WIDTH(BITS_ENTRY_WIDE)};
 /* clang-format on */
 
-static_assert(NX_ARRAY_LEN(unpack_by_width) == BITS_WIDTH_MAX + 1, "a kernel for each width");
+static_assert(NX_ARRAY_LEN(unpack_wide) == BITS_WIDTH_MAX + 1, "a kernel for each width");
 
 void bits_unpack(const uint8_t *in, size_t readable, size_t count, unsigned width,
                  uint64_t out[BITS_COUNT_MAX])
@@ -91,5 +100,5 @@ void bits_unpack(const uint8_t *in, size_t readable, size_t count, unsigned widt
         memset(padded + bytes, 0, groups * width + BITS_PAD - bytes);
         in = padded;
     }
-    unpack_by_width[width](in, groups, out);
+    (codec_is_wide() ? unpack_wide : unpack_narrow)[width](in, groups, out);
 }

@@ -16,6 +16,7 @@
 #include "narthex/codec/int_pack.h"
 
 #include "chunk_internal.h"
+#include "wide.h"
 
 #define SCALE_MASK        0x3fu
 #define SCALE_INTEGER     0u    /* plus k, 1 .. 9: quotient */
@@ -160,7 +161,8 @@ struct conversion {
     size_t misfit_count;
 };
 
-static void convert(const uint64_t *bits, size_t count, unsigned scale, struct conversion *out)
+static inline void convert_all(const uint64_t *bits, size_t count, unsigned scale,
+                               struct conversion *out)
 {
     size_t misfits = 0;
     double factor = scale_factor(scale);
@@ -175,6 +177,26 @@ static void convert(const uint64_t *bits, size_t count, unsigned scale, struct c
             misfits += !fit_decimal(bits[i], scale, factor, &out->ints[i]);
         }
     out->misfit_count = misfits;
+}
+
+static CODEC_ROOT_NARROW void convert_narrow(const uint64_t *bits, size_t count, unsigned scale,
+                                             struct conversion *out)
+{
+    convert_all(bits, count, scale, out);
+}
+
+static CODEC_ROOT_WIDE void convert_wide(const uint64_t *bits, size_t count, unsigned scale,
+                                         struct conversion *out)
+{
+    convert_all(bits, count, scale, out);
+}
+
+static void convert(const uint64_t *bits, size_t count, unsigned scale, struct conversion *out)
+{
+    if (codec_is_wide())
+        convert_wide(bits, count, scale, out);
+    else
+        convert_narrow(bits, count, scale, out);
 }
 
 /* Bits that a scale costs: a misfit takes some 80, a decimal place 10 / 3 of every value. */
@@ -283,7 +305,7 @@ static bool int_encode(const uint64_t *bits, size_t count, size_t bytes_max, str
 
 /* Integers to float64 in place. One loop a way, so that each is free of branches. False when a decimal has an integer
  * that is too large for one. */
-static bool scale_all(unsigned scale, size_t count, uint64_t *values)
+static inline bool scale_values(unsigned scale, size_t count, uint64_t *values)
 {
     double factor = scale_factor(scale);
     if (scale == SCALE_INTEGER) {
@@ -304,6 +326,21 @@ static bool scale_all(unsigned scale, size_t count, uint64_t *values)
         for (size_t i = 0; i < count; i++)
             values[i] = float_bits(decimal_int(values[i]) / 1000 / 1000);
     return true;
+}
+
+static CODEC_ROOT_NARROW bool scale_narrow(unsigned scale, size_t count, uint64_t *values)
+{
+    return scale_values(scale, count, values);
+}
+
+static CODEC_ROOT_WIDE bool scale_wide(unsigned scale, size_t count, uint64_t *values)
+{
+    return scale_values(scale, count, values);
+}
+
+static bool scale_all(unsigned scale, size_t count, uint64_t *values)
+{
+    return codec_is_wide() ? scale_wide(scale, count, values) : scale_narrow(scale, count, values);
 }
 
 /* Writes the exceptions over the values. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* miniblock.c - choosing and writing the layout of up to 128 integers.
+/* miniblock.c - choosing and writing the layout of up to 240 integers.
  *
  *   head byte   bits 0-5 width code, bits 6-7 layout
  *   plain       reference, packed values
@@ -20,6 +20,8 @@
 
 #include "narthex/base/assert.h"
 #include "narthex/codec/bits.h"
+
+#include "wide.h"
 
 #include <string.h>
 
@@ -240,7 +242,8 @@ static struct plan plan_values(const uint64_t *values, size_t count, uint64_t me
     /* Hardly a value is near the minimum. Look around the median instead, and take the lowest there. */
     unsigned width = plan_plain(&lengths, count).width;
     int64_t from;
-    if (__builtin_sub_overflow((int64_t)median, INT64_C(1) << (width < 62 ? width : 62), &from))
+    if (__builtin_sub_overflow((int64_t)median, (INT64_C(1) << (width < 62 ? width : 62)) - 1,
+                               &from))
         return best;
     lengths_count(values, count, lowest(values, count, (uint64_t)from), &lengths);
     keep_cheaper(&best, plan_plain(&lengths, count));
@@ -290,7 +293,7 @@ static void plan_block(const uint64_t *values, size_t count, struct block_plan *
     out->cost = head + plan.cost;
 }
 
-size_t miniblock_estimate(const uint64_t *values, size_t count)
+static inline size_t estimate(const uint64_t *values, size_t count)
 {
     struct lengths lengths;
     size_t half_bits = 0;
@@ -374,7 +377,7 @@ static uint8_t *put_values(const uint64_t *values, size_t count, const struct pl
     return at;
 }
 
-void miniblock_put(const uint64_t *values, size_t count, struct nx_buf *out)
+static inline void put(const uint64_t *values, size_t count, struct nx_buf *out)
 {
     struct block_plan plan;
     NX_DCHECK(count > 0 && count <= MINIBLOCK_MAX);
@@ -530,7 +533,7 @@ static bool get_sparse(struct byte_reader *reader, size_t count, uint64_t out[MI
     return true;
 }
 
-bool miniblock_get(struct byte_reader *reader, size_t count, uint64_t out[MINIBLOCK_MAX])
+static inline bool get(struct byte_reader *reader, size_t count, uint64_t out[MINIBLOCK_MAX])
 {
     NX_DCHECK(count > 0 && count <= MINIBLOCK_MAX);
     uint8_t head = byte_reader_u8(reader);
@@ -542,4 +545,56 @@ bool miniblock_get(struct byte_reader *reader, size_t count, uint64_t out[MINIBL
         return false;
     }
     return true;
+}
+
+/* ---- the verbs, twice ---- */
+
+static CODEC_ROOT_NARROW size_t estimate_narrow(const uint64_t *values, size_t count)
+{
+    return estimate(values, count);
+}
+
+static CODEC_ROOT_WIDE size_t estimate_wide(const uint64_t *values, size_t count)
+{
+    return estimate(values, count);
+}
+
+size_t miniblock_estimate(const uint64_t *values, size_t count)
+{
+    return codec_is_wide() ? estimate_wide(values, count) : estimate_narrow(values, count);
+}
+
+static CODEC_ROOT_NARROW void put_narrow(const uint64_t *values, size_t count, struct nx_buf *out)
+{
+    put(values, count, out);
+}
+
+static CODEC_ROOT_WIDE void put_wide(const uint64_t *values, size_t count, struct nx_buf *out)
+{
+    put(values, count, out);
+}
+
+void miniblock_put(const uint64_t *values, size_t count, struct nx_buf *out)
+{
+    if (codec_is_wide())
+        put_wide(values, count, out);
+    else
+        put_narrow(values, count, out);
+}
+
+static CODEC_ROOT_NARROW bool get_narrow(struct byte_reader *reader, size_t count,
+                                         uint64_t out[MINIBLOCK_MAX])
+{
+    return get(reader, count, out);
+}
+
+static CODEC_ROOT_WIDE bool get_wide(struct byte_reader *reader, size_t count,
+                                     uint64_t out[MINIBLOCK_MAX])
+{
+    return get(reader, count, out);
+}
+
+bool miniblock_get(struct byte_reader *reader, size_t count, uint64_t out[MINIBLOCK_MAX])
+{
+    return codec_is_wide() ? get_wide(reader, count, out) : get_narrow(reader, count, out);
 }

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BITS_COUNT_MAX 128u /* values in one call */
+#define BITS_COUNT_MAX 240u /* values in one call */
 #define BITS_WIDTH_MAX 56u  /* of those below 64 */
 #define BITS_PAD                                                                                   \
  8u /* bytes that bits_pack may write, and unpacking would like to read, behind the last */

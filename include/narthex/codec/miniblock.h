@@ -1,4 +1,4 @@
-/* miniblock.h - up to 128 integers of similar size as bytes: the inner loop of chunks and time vectors.
+/* miniblock.h - up to 240 integers of similar size as bytes: the inner loop of chunks and time vectors.
  *
  * Layout  docs/formats/chunk.md. A reference is subtracted from every value and the rest is packed at one width; what
  *         is above that width is patched or in unary. Where one value is frequent, a bitmap says where it is not, and
@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MINIBLOCK_MAX 128u
+#define MINIBLOCK_MAX 240u
 
 /* Appends 1 .. MINIBLOCK_MAX values. */
 void miniblock_put(const uint64_t *values, size_t count, struct nx_buf *out);

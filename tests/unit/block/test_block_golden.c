@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_block_golden.c - a block of format 2 as it was written once, and what is in it.
+/* test_block_golden.c - a block of format 3 as it was written once, and what is in it.
  *
- * NARTHEX_GOLDEN_WRITE=1 writes tests/golden/block_v2 anew: only together with a new format version.
+ * NARTHEX_GOLDEN_WRITE=1 writes tests/golden/block_v3 anew: only together with a new format version.
  */
 #include "narthex/base/hash.h"
 
@@ -82,12 +82,12 @@ static void make_model(struct model *model)
     }
 }
 
-static void test_golden_block_of_format_2(void **state)
+static void test_golden_block_of_format_3(void **state)
 {
     (void)state;
     struct model model;
     make_model(&model);
-    const char *dir = NX_TEST_GOLDEN_DIR "/block_v2";
+    const char *dir = NX_TEST_GOLDEN_DIR "/block_v3";
     struct nx_err err;
     if (getenv("NARTHEX_GOLDEN_WRITE") != NULL) {
         struct block_meta meta;
@@ -114,7 +114,7 @@ static void test_golden_block_of_format_2(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_block_of_format_2),
+        cmocka_unit_test(test_golden_block_of_format_3),
     };
     hash_secret_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,7 +94,8 @@ static void test_impossible_values_are_refused(void **state)
     assert_int_equal(decode_changed(&bytes, 0, "N", 1), NX_OK);
     assert_int_equal(decode_changed(&bytes, 0, "M", 1), NX_E_CORRUPT);
     assert_int_equal(decode_changed(&bytes, 8, &(uint32_t){1}, 4), NX_E_INVALID);
-    assert_int_equal(decode_changed(&bytes, 8, &(uint32_t){3}, 4), NX_E_INVALID);
+    assert_int_equal(decode_changed(&bytes, 8, &(uint32_t){2}, 4), NX_E_INVALID);
+    assert_int_equal(decode_changed(&bytes, 8, &(uint32_t){4}, 4), NX_E_INVALID);
     assert_int_equal(decode_changed(&bytes, 12, &(uint32_t){3}, 4), NX_E_CORRUPT);
     assert_int_equal(decode_changed(&bytes, 16, "u", 1), NX_E_CORRUPT);
     assert_int_equal(decode_changed(&bytes, 42, "x", 1), NX_E_CORRUPT);

@@ -11,6 +11,7 @@
 #include "narthex/model/staleness.h"
 
 #include "codec_support.h"
+#include "wide.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -444,7 +445,7 @@ static void test_chunk_golden_file_is_what_we_write_and_read(void **state)
     (void)state;
     struct nx_buf made = {0};
     golden_make(&made);
-    check_golden("chunk_v1.bin", nx_buf_bytes(&made));
+    check_golden("chunk_v2.bin", nx_buf_bytes(&made));
     uint64_t bits[GOLDEN_COUNT];
     uint64_t back[GOLDEN_COUNT];
     unsigned codecs = 0;
@@ -461,6 +462,37 @@ static void test_chunk_golden_file_is_what_we_write_and_read(void **state)
     assert_int_equal(codecs, 1u << CHUNK_CODEC_CONST | 1u << CHUNK_CODEC_INT |
                                  1u << CHUNK_CODEC_SUM | 1u << CHUNK_CODEC_FLOAT);
     nx_buf_deinit(&made);
+}
+
+/* Two processors, one format: each writes the bytes of the other, and reads them. */
+static void test_chunk_is_the_same_with_and_without_avx2(void **state)
+{
+    (void)state;
+    struct rand_state rand;
+    struct nx_buf wide = {0}, narrow = {0};
+    uint64_t bits[600], back[600];
+    rand_seed(&rand, 173);
+    for (int trial = 0; trial < 4000; trial++) {
+        size_t count = 1 + rand_below(&rand, 600);
+        double unit = pow(10, (double)rand_below(&rand, 6));
+        make_integers(&rand, count, bits);
+        for (size_t i = 0; i < count && trial % 4 != 0; i++)
+            bits[i] = float_bits((double)((int64_t)bits[i] >> (trial % 40)) / unit);
+        nx_buf_reset(&wide);
+        nx_buf_reset(&narrow);
+        chunk_encode(bits, count, &wide);
+        codec_wide_off = true;
+        chunk_encode(bits, count, &narrow);
+        assert_int_equal(chunk_decode(nx_buf_bytes(&wide), count, back), NX_OK);
+        codec_wide_off = false;
+        assert_memory_equal(back, bits, count * sizeof(*bits));
+        assert_int_equal(narrow.len, wide.len);
+        assert_memory_equal(narrow.data, wide.data, wide.len);
+        assert_int_equal(chunk_decode(nx_buf_bytes(&narrow), count, back), NX_OK);
+        assert_memory_equal(back, bits, count * sizeof(*bits));
+    }
+    nx_buf_deinit(&wide);
+    nx_buf_deinit(&narrow);
 }
 
 int main(void)
@@ -480,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_chunk_cut_or_longer_chunks_are_corrupt),
         cmocka_unit_test(test_chunk_damage_is_survived),
         cmocka_unit_test(test_chunk_golden_file_is_what_we_write_and_read),
+        cmocka_unit_test(test_chunk_is_the_same_with_and_without_avx2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

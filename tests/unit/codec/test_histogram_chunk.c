@@ -268,7 +268,7 @@ static void test_histogram_chunk_golden_file_is_what_we_write_and_read(void **st
         nx_buf_deinit(&chunk);
         check(samples, count);
     }
-    check_golden("histogram_chunk_v1.bin", nx_buf_bytes(&made));
+    check_golden("histogram_chunk_v2.bin", nx_buf_bytes(&made));
     nx_buf_deinit(&made);
     arena_deinit(&arena);
 }
