@@ -2,57 +2,54 @@
  *
  * mix.c - labels and values of the load; see mix.h for the shares.
  */
-#include "mix.h"
-
 #include "narthex/base/assert.h"
 #include "narthex/codec/protowire.h"
+
+#include "mix_internal.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum kind {
-    KIND_CONSTANT,
-    KIND_COUNTER_QUIET,
-    KIND_COUNTER_BUSY,
-    KIND_COUNTER_BURSTY,
-    KIND_BYTES,
-    KIND_COUNTER_DECIMAL,
-    KIND_SUM,
-    KIND_BUCKET,
-    KIND_GAUGE,
-    KIND_UNIFORM,
-};
-
-/* Shares in percent, as in mix.h. */
-static const struct {
-    enum kind kind;
-    unsigned percent;
-} shares[] = {
-    {KIND_CONSTANT, 62},    {KIND_COUNTER_QUIET, 3},
-    {KIND_COUNTER_BUSY, 3}, {KIND_COUNTER_BURSTY, 2},
-    {KIND_BYTES, 4},        {KIND_COUNTER_DECIMAL, 5},
-    {KIND_SUM, 3},          {KIND_BUCKET, 9},
-    {KIND_GAUGE, 7},        {KIND_UNIFORM, 2},
-};
-
-static const char *const metric_names[] = {
-    "container_memory_working_set_bytes",
-    "container_cpu_usage_seconds_total",
-    "container_network_receive_bytes_total",
-    "kube_pod_container_status_restarts_total",
-    "kube_pod_container_resource_limits",
-    "kube_pod_status_phase",
-    "http_requests_total",
-    "http_request_duration_seconds_bucket",
-    "http_request_duration_seconds_sum",
-    "process_resident_memory_bytes",
-    "go_memstats_heap_alloc_bytes",
-    "grpc_server_handled_total",
-    "apiserver_request_duration_seconds_bucket",
-    "node_network_transmit_packets_total",
-    "queue_utilization_ratio",
-    "jvm_gc_pause_seconds_count",
+/* The series of a pod, in the order in which it sends them. Those of a container have its own timestamps. */
+static const struct family {
+    const char *metric;
+    enum mix_kind kind;
+    unsigned count;
+    bool is_container;
+} families[] = {
+    {"container_memory_working_set_bytes", MIX_PAGES_GAUGE, 2, true},
+    {"container_memory_rss", MIX_PAGES_GAUGE, 1, true},
+    {"container_cpu_usage_seconds_total", MIX_MICROS, 1, true},
+    {"container_network_receive_bytes_total", MIX_BUSY, 1, true},
+    {"container_fs_writes_bytes_total", MIX_PAGES_COUNTER, 1, true},
+    {"container_spec_memory_limit_bytes", MIX_CONSTANT, 4, true},
+    {"kube_pod_container_status_restarts_total", MIX_CONSTANT, 4, false},
+    {"kube_pod_container_resource_limits", MIX_CONSTANT, 6, false},
+    {"kube_pod_status_phase", MIX_CONSTANT, 8, false},
+    {"http_requests_total", MIX_BUSY, 2, false},
+    {"http_requests_total", MIX_FITFUL, 1, false},
+    {"http_requests_total", MIX_QUIET, 1, false},
+    {"http_requests_total", MIX_CONSTANT, 7, false},
+    {"http_request_duration_seconds_bucket", MIX_BUCKET, MIX_BUCKETS, false},
+    {"http_request_duration_seconds_count", MIX_COUNT, 1, false},
+    {"http_request_duration_seconds_sum", MIX_SUM, 1, false},
+    {"apiserver_request_duration_seconds_bucket", MIX_CONSTANT, MIX_BUCKETS, false},
+    {"grpc_server_handled_total", MIX_CONSTANT, 12, false},
+    {"process_resident_memory_bytes", MIX_PAGES_GAUGE, 1, false},
+    {"process_cpu_seconds_total", MIX_TICKS, 1, false},
+    {"process_start_time_seconds", MIX_CONSTANT, 1, false},
+    {"go_memstats_heap_alloc_bytes", MIX_INT_GAUGE, 1, false},
+    {"go_goroutines", MIX_INT_GAUGE, 3, false},
+    {"node_network_transmit_packets_total", MIX_BUSY, 2, false},
+    {"node_filesystem_files_free", MIX_INT_GAUGE, 4, false},
+    {"node_disk_written_bytes_total", MIX_PAGES_COUNTER, 1, false},
+    {"node_vmstat_oom_kill", MIX_CONSTANT, 6, false},
+    {"node_scrape_collector_duration_seconds", MIX_DURATION, 3, false},
+    {"queue_utilization_ratio", MIX_RATIO, 1, false},
+    {"jvm_gc_pause_seconds_count", MIX_BURSTY, 1, false},
+    {"kafka_consumer_lag", MIX_UNIFORM, 1, false}, /* of one pod in four; else constant */
+    {"up", MIX_CONSTANT, 1, false},
 };
 static const char *const namespaces[] = {"payments-prod",  "checkout-prod",   "search-staging",
                                          "kube-system",    "monitoring",      "orders-prod",
@@ -60,12 +57,13 @@ static const char *const namespaces[] = {"payments-prod",  "checkout-prod",   "s
 static const char *const containers[] = {"server", "istio-proxy", "worker", "sidecar-metrics"};
 static const char *const services[] = {"payments-api",  "checkout-web",     "search-indexer",
                                        "orders-worker", "identity-gateway", "inventory-sync"};
-static const char *const bounds[] = {"0.005", "0.01", "0.025", "0.05", "0.1",
-                                     "0.25",  "0.5",  "1",     "2.5",  "+Inf"};
+static const char *const bound_texts[MIX_BUCKETS] = {"0.005", "0.01", "0.025", "0.05", "0.1",
+                                                     "0.25",  "0.5",  "1",     "2.5",  "+Inf"};
+const double mix_bounds[MIX_BUCKETS] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, INFINITY};
 
 const char *mix_name(void)
 {
-    return "kubernetes-15-labels-62-constant-v1";
+    return "kubernetes-15-labels-62-constant-v2";
 }
 
 static void put_label(struct nx_buf *out, struct nx_buf *scratch, const char *name,
@@ -78,7 +76,8 @@ static void put_label(struct nx_buf *out, struct nx_buf *scratch, const char *na
 }
 
 /* Fifteen labels in the order of their names, as Prometheus sends them. */
-static void put_labels(struct mix_pod *pod, uint32_t index, const char *uid, struct nx_buf *scratch)
+static void put_labels(struct mix_pod *pod, const char *metric, uint32_t index, uint32_t bound,
+                       const char *uid, struct nx_buf *scratch)
 {
     uint32_t p = pod->number;
     char text[160];
@@ -86,7 +85,7 @@ static void put_labels(struct mix_pod *pod, uint32_t index, const char *uid, str
     const char *namespace = namespaces[(p / 3) % NX_ARRAY_LEN(namespaces)];
     const char *container = containers[(index / 25) % NX_ARRAY_LEN(containers)];
     struct nx_buf *out = &pod->labels;
-    put_label(out, scratch, "__name__", metric_names[index % NX_ARRAY_LEN(metric_names)]);
+    put_label(out, scratch, "__name__", metric);
     put_label(out, scratch, "cluster", "eu-central-1-production-blue");
     put_label(out, scratch, "container", container);
     snprintf(text, sizeof(text), "sha256-%08x%08x", p * 2654435761u, pod->generation + 77u);
@@ -99,7 +98,7 @@ static void put_labels(struct mix_pod *pod, uint32_t index, const char *uid, str
     put_label(out, scratch, "instance", text);
     snprintf(text, sizeof(text), "serviceMonitor/%s/%s/0", namespace, service);
     put_label(out, scratch, "job", text);
-    put_label(out, scratch, "le", bounds[(index / 16) % NX_ARRAY_LEN(bounds)]);
+    put_label(out, scratch, "le", bound_texts[bound % MIX_BUCKETS]);
     put_label(out, scratch, "namespace", namespace);
     snprintf(text, sizeof(text), "ip-10-%u-%u-%u.eu-central-1.compute.internal", (p / 7680) & 255,
              (p / 30) & 255, (p / 30) % 251);
@@ -111,73 +110,6 @@ static void put_labels(struct mix_pod *pod, uint32_t index, const char *uid, str
     snprintf(text, sizeof(text), "shard-%u", index);
     put_label(out, scratch, "shard", text);
     put_label(out, scratch, "uid", uid);
-}
-
-static enum kind kind_for(uint32_t percent)
-{
-    unsigned sum = 0;
-    for (size_t i = 0; i < NX_ARRAY_LEN(shares); i++) {
-        sum += shares[i].percent;
-        if (percent < sum)
-            return shares[i].kind;
-    }
-    return KIND_UNIFORM;
-}
-
-static double round_to(double value, unsigned decimals)
-{
-    double scale = pow(10, decimals);
-    return round(value * scale) / scale;
-}
-
-static void series_init(struct mix_series *series, uint64_t seed)
-{
-    rand_seed(&series->rand, seed);
-    series->kind = (uint8_t)kind_for((uint32_t)rand_below(&series->rand, 100));
-    series->decimals = (uint8_t)(series->kind == KIND_GAUGE ? rand_below(&series->rand, 4)
-                                                            : 2 + rand_below(&series->rand, 8));
-    series->value = (double)rand_below(&series->rand, 1000000);
-    if (series->kind == KIND_CONSTANT && rand_below(&series->rand, 3) == 0)
-        series->value = (double)rand_below(&series->rand, 2);
-    if (series->kind == KIND_BYTES)
-        series->value *= 4096;
-}
-
-static double series_next(struct mix_series *series)
-{
-    struct rand_state *rand = &series->rand;
-    switch ((enum kind)series->kind) {
-    case KIND_CONSTANT:
-        break;
-    case KIND_COUNTER_QUIET:
-        series->value += rand_below(rand, 10) == 0 ? 1 : 0;
-        break;
-    case KIND_COUNTER_BUSY:
-        series->value += (double)(900 + rand_below(rand, 200));
-        break;
-    case KIND_COUNTER_BURSTY:
-        series->value += rand_below(rand, 20) == 0 ? (double)rand_below(rand, 50000) : 0;
-        break;
-    case KIND_BYTES:
-        series->value += 4096.0 * (double)rand_below(rand, 300);
-        break;
-    case KIND_COUNTER_DECIMAL:
-        series->value = round_to(series->value + rand_unit(rand) * 3, series->decimals);
-        break;
-    case KIND_SUM:
-        series->value += rand_unit(rand) * 17.3;
-        break;
-    case KIND_BUCKET:
-        series->value += (double)rand_below(rand, 40);
-        break;
-    case KIND_GAUGE:
-        series->value =
-            round_to(fabs(series->value + (rand_unit(rand) - 0.5) * 20), series->decimals);
-        break;
-    case KIND_UNIFORM:
-        return rand_unit(rand) * 1000;
-    }
-    return series->value;
 }
 
 void mix_pod_init(struct mix_pod *pod, uint64_t seed, uint32_t number, uint32_t generation)
@@ -194,11 +126,20 @@ void mix_pod_init(struct mix_pod *pod, uint64_t seed, uint32_t number, uint32_t 
     snprintf(uid, sizeof(uid), "%08x-%04x-4%03x-a%03x-%012llx", (unsigned)(high >> 32),
              (unsigned)(high >> 16) & 0xffffu, (unsigned)high & 0xfffu, (unsigned)(low >> 52),
              (unsigned long long)(low & 0xffffffffffffu));
-    for (uint32_t i = 0; i < MIX_POD_SERIES; i++) {
-        put_labels(pod, i, uid, &scratch);
-        pod->label_end[i] = (uint32_t)pod->labels.len;
-        series_init(&pod->series[i], pod_seed * 31 + i);
-    }
+    uint32_t i = 0;
+    for (size_t f = 0; f < NX_ARRAY_LEN(families); f++)
+        for (uint32_t part = 0; part < families[f].count; part++, i++) {
+            NX_ASSERT(i < MIX_POD_SERIES);
+            enum mix_kind kind = families[f].kind;
+            if (kind == MIX_UNIFORM && number % 4 != 0)
+                kind = MIX_CONSTANT;
+            put_labels(pod, families[f].metric, i, part, uid, &scratch);
+            pod->label_end[i] = (uint32_t)pod->labels.len;
+            mix_series_init(&pod->series[i], kind, pod_seed * 31 + i);
+            pod->container_series += families[f].is_container;
+        }
+    NX_ASSERT(i == MIX_POD_SERIES);
+    mix_histogram_init(&pod->histogram, pod_seed * 31 + i);
     nx_buf_deinit(&scratch);
 }
 
@@ -228,18 +169,37 @@ static void put_series(const uint8_t *labels, size_t label_bytes, int64_t time_m
     nx_buf_append(out, sample, n);
 }
 
-void mix_pod_encode(struct mix_pod *pod, int64_t step_begins_ms, struct nx_buf *out)
+void mix_pod_step(struct mix_pod *pod, int64_t step_begins_ms, int64_t times_ms[MIX_POD_SERIES],
+                  double values[MIX_POD_SERIES])
 {
     int64_t scrape_ms = step_begins_ms + pod->phase_ms + (int64_t)rand_below(&pod->rand, 5);
-    /* Four containers' own clocks, a little before the scrape. */
-    int64_t container_ms[4];
-    for (size_t i = 0; i < NX_ARRAY_LEN(container_ms); i++)
-        container_ms[i] = scrape_ms - 200 - (int64_t)rand_below(&pod->rand, 9000);
+    /* The container was last looked at some seconds before the scrape. */
+    int64_t container_ms = scrape_ms - 200 - (int64_t)rand_below(&pod->rand, 9000);
+    uint32_t bucket = 0;
+    mix_histogram_step(&pod->histogram, pod->step);
+    for (uint32_t i = 0; i < MIX_POD_SERIES; i++) {
+        struct mix_series *series = &pod->series[i];
+        if (series->kind == MIX_BUCKET)
+            series->total = pod->histogram.counts[bucket++];
+        if (series->kind == MIX_COUNT)
+            series->total = pod->histogram.counts[MIX_BUCKETS - 1];
+        if (series->kind == MIX_SUM)
+            series->total = pod->histogram.sum;
+        times_ms[i] = i < pod->container_series ? container_ms : scrape_ms;
+        values[i] = mix_series_next(series, pod->step);
+    }
+    pod->step++;
+}
+
+void mix_pod_encode(struct mix_pod *pod, int64_t step_begins_ms, struct nx_buf *out)
+{
+    int64_t times_ms[MIX_POD_SERIES];
+    double values[MIX_POD_SERIES];
+    mix_pod_step(pod, step_begins_ms, times_ms, values);
     uint32_t begin = 0;
     for (uint32_t i = 0; i < MIX_POD_SERIES; i++) {
-        int64_t time_ms = i % 10 == 9 ? container_ms[(i / 25) % 4] : scrape_ms;
-        put_series(pod->labels.data + begin, pod->label_end[i] - begin, time_ms,
-                   series_next(&pod->series[i]), out);
+        put_series(pod->labels.data + begin, pod->label_end[i] - begin, times_ms[i], values[i],
+                   out);
         begin = pod->label_end[i];
     }
 }
