@@ -38,6 +38,8 @@ static nx_code join_path(char out[STORE_PATH_MAX], const char *dir, const char *
     return NX_OK;
 }
 
+/* Makes it, durably. One that is there may be of a start that was killed before it had synced the name; where the
+ * directory above may not be read, somebody else made it. */
 static nx_code prepare_directory(struct store *store, struct nx_err *err)
 {
     struct stat status;
@@ -47,9 +49,17 @@ static nx_code prepare_directory(struct store *store, struct nx_err *err)
         return nx_err_set(err, NX_E_INVALID,
                           "%s holds a restore that did not end: empty it and restore again",
                           store->data_dir);
-    if (stat(store->data_dir, &status) == 0 && !S_ISDIR(status.st_mode))
+    bool is_there = stat(store->data_dir, &status) == 0;
+    if (is_there && !S_ISDIR(status.st_mode))
         return nx_err_set(err, NX_E_INVALID, "%s is not a directory", store->data_dir);
-    return store->options.io->mkdir(store->options.io, store->data_dir, err);
+    char above[STORE_PATH_MAX];
+    nx_code code = join_path(above, store->data_dir, "..", err);
+    if (code == NX_OK)
+        code = store->options.io->mkdir(store->options.io, store->data_dir, err);
+    if (code != NX_OK)
+        return code;
+    code = io_sync_dir(store->options.io, above, err);
+    return is_there ? NX_OK : code;
 }
 
 /* Who holds the lock, by what it wrote into the file; 0 when that is not a number. */
