@@ -21,7 +21,9 @@
 #include "narthex/block/catalog.h"
 
 #include "narthex/base/assert.h"
+#include "narthex/base/buf.h"
 #include "narthex/base/hash.h"
+#include "narthex/base/io.h"
 #include "narthex/base/mem.h"
 #include "narthex/base/thread.h"
 
@@ -262,10 +264,31 @@ static nx_code verify_rows(struct catalog *catalog, MDB_txn *txn, struct nx_err 
     return NX_OK;
 }
 
-static nx_code create_rows(struct catalog *catalog, struct nx_err *err)
+/* Opens the environment in `path`; closed again by env_close, failed or not. */
+static int env_open_file(struct catalog *catalog, const char *path, unsigned flags)
+{
+    int status = mdb_env_create(&catalog->env);
+    if (status == 0)
+        status = mdb_env_set_maxdbs(catalog->env, CATALOG_TABLE_COUNT);
+    if (status == 0)
+        status = mdb_env_set_mapsize(catalog->env, catalog->map_bytes);
+    return status == 0 ? mdb_env_open(catalog->env, path, flags | MDB_NOSUBDIR | MDB_NOTLS, 0640)
+                       : status;
+}
+
+static void env_close(struct catalog *catalog)
+{
+    if (catalog->env != NULL)
+        mdb_env_close(catalog->env);
+    catalog->env = NULL;
+}
+
+static nx_code create_rows(struct catalog *catalog, const char *path, struct nx_err *err)
 {
     struct change change = {0};
-    int status = mdb_txn_begin(catalog->env, NULL, 0, &change.txn);
+    int status = env_open_file(catalog, path, MDB_NOLOCK);
+    if (status == 0)
+        status = mdb_txn_begin(catalog->env, NULL, 0, &change.txn);
     if (status == 0)
         status = tables_open(catalog, change.txn, MDB_CREATE);
     if (status == 0)
@@ -276,16 +299,31 @@ static nx_code create_rows(struct catalog *catalog, struct nx_err *err)
     }
     if (change.txn != NULL)
         mdb_txn_abort(change.txn);
-    catalog->row_count = 0;
-    catalog->row_sum = 0;
+    env_close(catalog);
     return status == 0 ? NX_OK : catalog_failed(err, status, "create");
 }
 
-static void env_close(struct catalog *catalog)
+/* LMDB makes its file in several steps, the first ones unsynced: the name is given to what is whole. */
+static nx_code catalog_create(struct catalog *catalog, struct nx_err *err)
 {
-    if (catalog->env != NULL)
-        mdb_env_close(catalog->env);
-    catalog->env = NULL;
+    const struct io *io = io_real();
+    struct nx_buf path = {0}, dir = {0};
+    nx_buf_printf(&path, "%s.new", catalog->path);
+    nx_buf_append_byte(&path, 0);
+    const char *name = strrchr(catalog->path, '/');
+    nx_buf_append(&dir, name == NULL ? "." : catalog->path,
+                  name == NULL ? 1 : (size_t)(name - catalog->path) + 1);
+    nx_buf_append_byte(&dir, 0);
+    nx_code code = io_remove_tree(io, (const char *)path.data, err);
+    if (code == NX_OK)
+        code = create_rows(catalog, (const char *)path.data, err);
+    if (code == NX_OK)
+        code = io->rename(io, (const char *)path.data, catalog->path, err);
+    if (code == NX_OK)
+        code = io_sync_dir(io, (const char *)dir.data, err);
+    nx_buf_deinit(&path);
+    nx_buf_deinit(&dir);
+    return code;
 }
 
 /* What another process is writing may be seen half-done: looked at again, some times. */
@@ -312,19 +350,13 @@ static unsigned open_flags(const struct catalog *catalog)
 
 static nx_code env_open(struct catalog *catalog, struct nx_err *err)
 {
-    nx_code checked = check_file(catalog, err);
-    if (checked != NX_OK && (checked != NX_E_NOT_FOUND || catalog->is_read_only))
-        return checked;
-    int status = mdb_env_create(&catalog->env);
-    if (status == 0)
-        status = mdb_env_set_maxdbs(catalog->env, CATALOG_TABLE_COUNT);
-    if (status == 0)
-        status = mdb_env_set_mapsize(catalog->env, catalog->map_bytes);
-    if (status == 0)
-        status = mdb_env_open(catalog->env, catalog->path, open_flags(catalog), 0640);
-    nx_code code = status == 0 ? NX_OK : catalog_failed(err, status, "open");
-    if (code == NX_OK && checked == NX_E_NOT_FOUND)
-        code = create_rows(catalog, err);
+    nx_code code = check_file(catalog, err);
+    if (code == NX_E_NOT_FOUND && !catalog->is_read_only)
+        code = catalog_create(catalog, err);
+    if (code != NX_OK)
+        return code;
+    int status = env_open_file(catalog, catalog->path, open_flags(catalog));
+    code = status == 0 ? NX_OK : catalog_failed(err, status, "open");
     MDB_txn *txn = NULL;
     if (code == NX_OK) {
         status = mdb_txn_begin(catalog->env, NULL, MDB_RDONLY, &txn);
