@@ -323,7 +323,7 @@ static bool buffer_is_empty(const struct journal_buffer *buffer)
 /* ---- settle ---- */
 
 static nx_code rewrite(struct journal *journal, const char *path, uint64_t begin, uint64_t end,
-                       struct nx_err *err)
+                       const uint8_t *header, struct nx_err *err)
 {
     int fd;
     nx_code code = journal->io->open(journal->io, path, O_RDWR, 0, &fd, err);
@@ -335,6 +335,8 @@ static nx_code rewrite(struct journal *journal, const char *path, uint64_t begin
     code = journal->io->pread(journal->io, fd, data, bytes, begin, &got, err);
     if (code == NX_OK) /* a torn file may lack some padding */
         code = journal->io->pwrite(journal->io, fd, data, got, begin, err);
+    if (code == NX_OK && header != NULL)
+        code = journal->io->pwrite(journal->io, fd, header, JOURNAL_PAGE_BYTES, 0, err);
     if (code == NX_OK)
         code = journal->io->fdatasync(journal->io, fd, err);
     nx_free(data);
@@ -353,16 +355,19 @@ static nx_code settle(struct journal *journal, struct nx_err *err)
     char *path = journal->unsettled.path == NULL ? NULL : nx_strdup(journal->unsettled.path);
     uint64_t begin = journal->unsettled.begin;
     uint64_t end = journal->unsettled.end;
+    uint8_t header[JOURNAL_PAGE_BYTES];
+    bool has_header = journal->unsettled.header != NULL;
+    if (has_header)
+        memcpy(header, journal->unsettled.header, sizeof(header));
     mutex_unlock(&journal->lock);
     if (path == NULL)
         return NX_OK;
-    nx_code code = rewrite(journal, path, begin, end, err);
+    nx_code code = rewrite(journal, path, begin, end, has_header ? header : NULL, err);
     nx_free(path);
     if (code != NX_OK)
         return code;
     mutex_lock(&journal->lock);
-    nx_free(journal->unsettled.path);
-    journal->unsettled.path = NULL;
+    journal_unsettled_clear(journal);
     mutex_unlock(&journal->lock);
     return NX_OK;
 }

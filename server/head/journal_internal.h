@@ -184,7 +184,8 @@ struct journal_segment {
         prior_end; /* where the prior segment's records end; 0 with a prior_sequence: not known */
     uint64_t end;  /* of what is committed in it */
     uint64_t sample_count;
-    bool is_new_file; /* its directory entry is not synced yet */
+    bool is_new_file;   /* its directory entry is not synced yet */
+    bool is_start_torn; /* zeros where the header should be, and a first commit */
     bool is_damaged;
     char damage[200]; /* why, for the reason file */
 };
@@ -239,6 +240,7 @@ struct journal {
         char *path; /* NULL: nothing to settle */
         uint64_t sequence;
         uint64_t begin, end;
+        uint8_t *header; /* the segment's first page when that has to be written too, else NULL */
     } unsettled;
 
     int fd; /* of current; -1 */
@@ -257,6 +259,7 @@ struct journal {
 NX_NODISCARD nx_code journal_roll(struct journal *journal, struct nx_err *err);
 /* current becomes live, or is removed when nothing was committed in it. */
 void journal_retire_current(struct journal *journal);
+void journal_unsettled_clear(struct journal *journal);
 /* Puts a released or unneeded segment where it belongs: spares, quarantine, or away. */
 void journal_dispose(struct journal *journal, struct journal_segment *segment);
 void journal_note_damage(struct journal_segment *segment, const char *format, ...) NX_PRINTF(2, 3);

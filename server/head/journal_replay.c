@@ -373,7 +373,7 @@ static size_t build_chain(struct replay *replay, struct chain_link *chain)
             break;
         stop = END_OPEN;
         if (segment->prior_sequence == 0) {
-            if (!segment->is_damaged && segment->first_commit > 1) {
+            if (!segment->is_damaged && !segment->is_start_torn && segment->first_commit > 1) {
                 replay_damage(replay, segment, "commits before the first segment are missing", 0,
                               replay->released_commit + 1, segment->first_commit - 1);
                 break;
@@ -394,10 +394,27 @@ static size_t build_chain(struct replay *replay, struct chain_link *chain)
     return count;
 }
 
+/* A segment whose first page is zeros. When it is the newest and has no second commit, its first one was cut off by a
+ * crash that kept the commit's page and not the header's: the header is written with the next commit. Else a header is
+ * lost. */
+static void judge_torn_start(struct replay *replay, struct journal_segment *segment,
+                             const struct journal_segment *prior, bool is_newest)
+{
+    if (!is_newest || segment->last_commit > segment->first_commit) {
+        journal_note_damage(segment, "the header does not verify");
+        return;
+    }
+    segment->capacity = replay->journal->segment_bytes;
+    segment->prior_sequence = prior != NULL ? prior->sequence : 0;
+    segment->prior_end = prior != NULL ? prior->end : 0;
+    replay->result->has_torn_tail = true;
+}
+
 static nx_code replay_chain(struct replay *replay, const struct chain_link *chain, size_t count,
                             struct nx_err *err)
 {
     struct journal_segment_list *found = &replay->journal->found;
+    const struct journal_segment *prior = NULL;
     for (size_t i = count; i-- > 0;) {
         struct journal_segment *segment = found->items[chain[i].index];
         uint64_t next_first = i > 0 ? found->items[chain[i - 1].index]->first_commit : 0;
@@ -406,6 +423,9 @@ static nx_code replay_chain(struct replay *replay, const struct chain_link *chai
         nx_code code = replay_segment(replay, segment, chain[i].stop, next_first, err);
         if (code != NX_OK)
             return nx_err_wrap(err, "replay of %s", segment->path);
+        if (segment->is_start_torn)
+            judge_torn_start(replay, segment, prior, i == 0);
+        prior = segment;
     }
     return NX_OK;
 }
@@ -445,6 +465,10 @@ static void settle_segments(struct replay *replay)
             journal->unsettled.sequence = segment->sequence;
             journal->unsettled.begin = replay->last_begin;
             journal->unsettled.end = segment->end;
+            if (segment->is_start_torn && !segment->is_damaged) {
+                journal->unsettled.header = nx_alloc(JOURNAL_PAGE_BYTES);
+                journal_segment_header_put(journal->unsettled.header, segment);
+            }
         }
     }
     nx_free(found.items);

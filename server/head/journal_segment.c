@@ -70,6 +70,14 @@ struct journal_segment *segment_list_take(struct journal_segment_list *list, siz
     return segment;
 }
 
+void journal_unsettled_clear(struct journal *journal)
+{
+    nx_free(journal->unsettled.path);
+    nx_free(journal->unsettled.header);
+    journal->unsettled.path = NULL;
+    journal->unsettled.header = NULL;
+}
+
 static void segment_list_deinit(struct journal_segment_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -228,7 +236,10 @@ static nx_code open_entry(void *context, const char *name, bool is_directory, st
         case JOURNAL_FILE_SEGMENT:
             break;
         case JOURNAL_FILE_HEADERLESS:
-            journal_note_damage(segment, "the header does not verify");
+            segment->is_start_torn =
+                is_zero((struct nx_bytes){.data = head.data, .len = JOURNAL_PAGE_BYTES});
+            if (!segment->is_start_torn)
+                journal_note_damage(segment, "the header does not verify");
             break;
         case JOURNAL_FILE_UNKNOWN:
             journal_note_damage(segment, "neither the header nor a first commit verifies");
@@ -292,6 +303,9 @@ nx_code journal_open(struct journal **out_journal, const struct journal_options 
     journal->codec = nx_calloc(1, sizeof(*journal->codec));
     journal_codec_init(journal->codec);
     nx_code code = make_dir(journal->io, journal->dir, err);
+    /* A process that was killed may have left files whose names it had not synced yet: they are spares from now on. */
+    if (code == NX_OK)
+        code = io_sync_dir(journal->io, journal->dir, err);
     if (code == NX_OK)
         code = io_each_entry(journal->io, journal->dir, open_entry, journal, err);
     if (code != NX_OK) {
@@ -319,7 +333,7 @@ nx_code journal_close(struct journal *journal, struct nx_err *err)
     segment_list_deinit(&journal->live);
     segment_list_deinit(&journal->spares);
     journal_segment_free(journal->current);
-    nx_free(journal->unsettled.path);
+    journal_unsettled_clear(journal);
     journal_codec_deinit(journal->codec);
     nx_free(journal->codec);
     nx_buf_deinit(&journal->out);
@@ -519,10 +533,8 @@ nx_code journal_release(struct journal *journal, uint64_t commit, struct nx_err 
                 segment = segment_list_take(&journal->live, i);
         }
         if (segment != NULL && journal->unsettled.path != NULL &&
-            journal->unsettled.sequence == segment->sequence) {
-            nx_free(journal->unsettled.path); /* a block holds it now */
-            journal->unsettled.path = NULL;
-        }
+            journal->unsettled.sequence == segment->sequence)
+            journal_unsettled_clear(journal); /* a block holds it now */
         mutex_unlock(&journal->lock);
         if (segment == NULL)
             return NX_OK;

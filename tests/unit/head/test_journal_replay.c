@@ -511,6 +511,50 @@ static void test_journal_lost_header_is_damage_and_its_commits_are_read(void **s
     }
 }
 
+/* A first commit whose own page reached the disk while that of the header did not: a crash does that, damage need not
+ * have. The next commit gives the segment its header back. */
+static void test_journal_torn_header_of_a_first_commit_is_no_damage(void **state)
+{
+    (void)state;
+    struct scratch scratch;
+    scratch_make(&scratch);
+    struct journal_log sent = {0}, got = {0};
+    struct journal_replay_result result;
+    struct journal_buffer buffer = {0};
+    uint64_t commit;
+    assert_int_equal(make_segments(&scratch, &sent), 6);
+    struct journal *journal = journal_test_replay(&scratch, io_real(), 0, &got, &result);
+    fill_small(&buffer, &sent, 50);
+    assert_int_equal(journal_test_commit(journal, &buffer, &commit), NX_OK);
+    journal_test_close(journal);
+    char path[700];
+    snprintf(path, sizeof(path), "%s/%08u.nxj", scratch.journal, 7u);
+    struct nx_buf bytes = {0};
+    file_read(path, &bytes);
+    memset(bytes.data, 0, JOURNAL_PAGE_BYTES);
+    file_write(path, bytes.data, bytes.len);
+    for (unsigned i = 0; i < 2; i++) { /* as long as nothing is committed, it stays so */
+        got.count = 0;
+        nx_buf_reset(&got.definitions);
+        got.definition_count = 0;
+        journal = journal_test_replay(&scratch, io_real(), 0, &got, &result);
+        assert_true(journal_log_equal(&sent, &got));
+        assert_int_equal(result.damaged_segments, 0);
+        assert_true(result.has_torn_tail);
+        if (i == 0)
+            journal_test_close(journal);
+    }
+    check_goes_on(&scratch, journal, &got);
+    file_read(path, &bytes);
+    assert_memory_equal(bytes.data, "NXJSEG", 6);
+    assert_int_equal(scratch_count(scratch.quarantine, ".reason"), 0);
+    journal_buffer_deinit(&buffer);
+    nx_buf_deinit(&bytes);
+    journal_log_deinit(&got);
+    journal_log_deinit(&sent);
+    scratch_remove(&scratch);
+}
+
 static void test_journal_unknown_file_is_set_aside(void **state)
 {
     (void)state;
@@ -766,6 +810,7 @@ int main(void)
         cmocka_unit_test(test_journal_missing_segment_is_told),
         cmocka_unit_test(test_journal_truncated_older_segment_is_damage),
         cmocka_unit_test(test_journal_lost_header_is_damage_and_its_commits_are_read),
+        cmocka_unit_test(test_journal_torn_header_of_a_first_commit_is_no_damage),
         cmocka_unit_test(test_journal_unknown_file_is_set_aside),
         cmocka_unit_test(test_journal_of_another_format_is_refused),
         cmocka_unit_test(test_journal_visitor_that_fails_stops_the_replay),
