@@ -83,6 +83,28 @@ def record(directory, seed, seconds=2.5):
     return directory
 
 
+def record_after_killed_start(directory, seed, change):
+    """The first start is killed before its change of that number; the next one takes writes. What the first did is in nobody's cache
+    but the kernel's."""
+    directory = pathlib.Path(directory).resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    random_ = random.Random(seed)
+    data, ledger = directory / "data", Ledger()
+    shim = Shim(data, directory, has_log=True)
+    shim.kill_at(change)
+    server = Server(data, *FLAGS, env=shim.env)
+    server.log_path = directory / "server.log"
+    server.launch()
+    if not wait_for_end(server, 3):
+        server.kill()
+    Server.running.discard(server)
+    shim.kill_at(0)
+    run_phase(shim, data, ledger, 0.25, "kill", random_, 80, 90)
+    shim.close()
+    (directory / "ledger.pickle").write_bytes(pickle.dumps(ledger))
+    return directory
+
+
 class Recording:
     def __init__(self, directory):
         self.directory = pathlib.Path(directory).resolve()

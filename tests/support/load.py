@@ -49,7 +49,7 @@ class Ledger:
     def check(self, found, moment_ns=NEVER):
         """`found` as read_all gives it. All that was acknowledged by the moment is there, nothing else than what was sent is."""
         cutoff = max([ms for since_ns, ms in self.cutoffs if since_ns < moment_ns], default=-NEVER)
-        lost = [key for key, at in self.acked.items()
+        lost = [key for key, at in list(self.acked.items())
                 if at < moment_ns and key not in found and key[1] >= cutoff and self.deleted.get(key[0], (NEVER,))[0] > moment_ns]
         wrong = [key for key, value in found.items() if self.sent.get(key) != value]
         alive = [key for key in found if self.deleted.get(key[0], (0, NEVER))[1] < moment_ns]
