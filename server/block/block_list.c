@@ -144,6 +144,8 @@ nx_code block_list_quarantine(struct block_list *list, struct block *block, cons
     if (removed == NULL)
         return NX_OK;
     note_damage(list, reason);
+    log_error("store", "block is damaged and set aside in quarantine/", LOG_STR("block", ulid),
+              LOG_STR("reason", reason));
     /* Directory first: a row without a directory is found at start, a directory without a row would be moved again. */
     nx_code code = quarantine_dir(list, ulid, reason, err);
     if (code == NX_OK && !list->is_read_only)
@@ -514,7 +516,9 @@ void block_list_abandon(struct block_list *list, const char *ulid)
     nx_code code = remove_dir(list, list->tmp_dir, ulid, &ignored);
     if (code == NX_OK)
         code = remove_dir(list, list->blocks_dir, ulid, &ignored);
-    /* With a directory left the row stays too: the next start removes both. */
+    if (code == NX_OK)
+        code = io_sync_dir(list->io, list->blocks_dir, &ignored);
+    /* With a directory left, or one that could come back, the row stays too: the next start removes both. */
     if (code == NX_OK)
         nx_ignore(catalog_forget(list->catalog, ulid, &ignored));
 }

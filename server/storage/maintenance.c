@@ -296,8 +296,6 @@ static void run_verify(struct store *store)
         nx_code verified = block_verify(block, &reason);
         is_paced = now_ns() - begun_ns > MS_NS;
         if (verified == NX_E_CORRUPT) {
-            log_error("store", "block is damaged and set aside in quarantine/",
-                      LOG_STR("block", block_meta(block)->ulid), LOG_STR("reason", reason.msg));
             struct nx_err ignored;
             nx_ignore(block_list_quarantine(store->blocks, block, reason.msg, &ignored));
         } else if (verified != NX_OK) {
