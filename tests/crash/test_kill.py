@@ -1,25 +1,28 @@
-"""kill -9 under write load, at random moments and at every named crash point: what was acknowledged must be there, bit by bit.
+"""kill -9 under write load: at random moments, before a change of a file chosen by number, within a start, and at every named crash
+point. What was acknowledged is there, bit by bit and once; nothing else is; no file is left over; starting again shows the same.
 
-The load is small and fast on purpose: a flush every second, samples that span days, so that every step of journal, flush, publish
-and merge is passed within seconds. A failing round prints its seed; NARTHEX_CRASH_SEED replays it.
+The load is small and fast on purpose: a flush every second, samples that span days, so that every step of journal, flush, publish,
+merge and retention (and deletion, where the server has it) is passed within seconds. NARTHEX_CRASH_SEED replays a campaign.
 """
 
+import concurrent.futures
 import os
 import pathlib
 import random
 import re
-import threading
+import shutil
 import time
 
-import pytest
-
-from support import remote_write as rw
+from support.load import ADMIN_FLAGS, DAY_MS, Ledger, Load, mono_ns
+from support.recovery import recover, recover_twice
 from support.server import ROOT, Server
+from support.shim import Shim
 
-FLAGS = ("--storage.flush-interval=1s", "--storage.flush-samples=2000", "--storage.journal-segment-size=1MB")
-SERIES = 40
-MINUTE_MS = 60_000
-DAYS_BACK = 60  # room for a long campaign, a minute of sample time a request
+FLAGS = ("--storage.flush-interval=1s", "--storage.flush-samples=2000", "--storage.journal-segment-size=1MB", "--storage.cache-size=4MB",
+         *ADMIN_FLAGS)
+LANES = 2
+ROUNDS_PER_DIRECTORY = 6
+RETENTION_DAYS = 40
 
 
 def crash_points():
@@ -31,149 +34,147 @@ def crash_points():
     return sorted(name for name in names - {"snapshot_made", "restore_copied"} if not name.startswith("delete_"))
 
 
-class Load:
-    """Writers that remember what they sent and what was acknowledged."""
-
-    def __init__(self, server, seed, writers=3):
-        self.server = server
-        self.random = random.Random(seed)
-        self.sent = {}   # (series, time) -> float; each key is sent with one value only
-        self.acked = set()
-        self.lock = threading.Lock()
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.write_all, args=(w,), daemon=True) for w in range(writers)]
-        # Whole days in the past, so that partitions and days are complete and get merged.
-        self.next_ms = [int(time.time() * 1000) // MINUTE_MS * MINUTE_MS - DAYS_BACK * 86_400_000 for _ in range(writers)]
-
-    def start(self):
-        for thread in self.threads:
-            thread.start()
-
-    def stop(self):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(60)
-
-    def value(self):
-        kind = self.random.randrange(4)
-        return (float(self.random.randrange(1000)), self.random.random() * 1e9, -0.0, round(self.random.random(), 3))[kind]
-
-    def write_all(self, writer):
-        while not self.stopping.is_set():
-            batch, keys = [], []
-            with self.lock:
-                for s in range(SERIES):
-                    labels = (("__name__", "crash"), ("series", str(s)), ("writer", str(writer)))
-                    at = self.next_ms[writer] + (s % 3)
-                    if self.random.randrange(20) == 0:
-                        at -= 7 * MINUTE_MS + 500 + s  # late, at a time of its own
-                    key = (labels, at)
-                    value = self.sent.setdefault(key, self.value())
-                    keys.append(key)
-                    batch.append(rw.series(list(labels), [(at, value)]))
-                self.next_ms[writer] += MINUTE_MS
-            try:
-                status = self.server.write(rw.body(*batch)).status
-            except OSError:
-                return  # killed
-            if status == 204:
-                with self.lock:
-                    self.acked.update(keys)
-            elif status != 503:
-                raise AssertionError(f"status {status}")
-
-    def verify(self):
-        """Reads everything back: all that was acknowledged, and nothing that was not sent."""
-        begin = min(self.next_ms) - 30 * 86_400_000
-        found = {}
-        for s in range(SERIES):
-            for labels, points in self.server.samples(f'crash{{series="{s}"}}', begin, int(time.time() * 1000)).items():
-                for at, text in points:
-                    found[(labels, at)] = text
-        lost = [key for key in self.acked if key not in found]
-        assert not lost, f"{len(lost)} of {len(self.acked)} acknowledged samples are gone, first {lost[0]}"
-        for key, text in found.items():
-            assert key in self.sent, f"never sent: {key}"
-            value = self.sent[key]
-            same = float(text) == value and text.startswith("-") == (repr(value).startswith("-"))
-            assert same, f"{key}: sent {value!r}, got {text}"
-        return len(found)
-
-
 def wait_for_end(server, timeout_s):
     deadline = time.monotonic() + timeout_s
     while server.process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.01)
     return server.process.poll() is not None
 
 
-def test_kill_at_random_moments(tmp_path, is_long):
-    seed = int(os.environ.get("NARTHEX_CRASH_SEED", random.randrange(1 << 30)))
-    print("replay with NARTHEX_CRASH_SEED =", seed)
-    moments = random.Random(seed)
-    server = Server(tmp_path / "data", *FLAGS)
-    load, verified = None, 0
-    for _ in range(25 if is_long else 6):
+class Lane:
+    """One data directory after the other, each through some rounds."""
+
+    def __init__(self, directory, seed):
+        self.directory = directory
+        self.random = random.Random(seed)
+        self.number = 0
+        self.samples = 0
+        directory.mkdir()
+        self.renew()
+
+    def renew(self):
+        self.data = self.directory / f"data-{self.number}"
+        self.shim = Shim(self.data, self.directory)
+        self.ledger = Ledger()
+        self.days_back = 80
+        self.retention = 90
+
+    def round(self, way):
+        self.number += 1
+        what = f"round {self.number}: {way}"
+        server = Server(self.data, *FLAGS, f"--storage.retention.time={self.retention}d")
+        server.log_path = self.directory / "server.log"
+        try:
+            if way == "start":
+                self.kill_start(server)
+            elif way == "change":
+                self.kill_change(server)
+            elif way == "retention":
+                self.kill_retention(server)
+            elif way == "moment":
+                load = self.begin(server)
+                time.sleep(self.random.uniform(0.1, 1.6))
+                server.kill()
+                load.stop()
+            else:
+                self.stop_at(server, way)
+            found = (recover_twice if self.number % 3 == 0 else recover)(self.data, self.ledger)
+        except AssertionError as failure:
+            raise AssertionError(f"{what}: {failure}\n{server.log()[-1500:]}") from failure
+        finally:
+            if server.process is not None and server.process.poll() is None:
+                server.kill()
+            Server.running.discard(server)
+        if self.number % ROUNDS_PER_DIRECTORY == 0:
+            self.end(found)
+
+    def begin(self, server):
         server.start()
-        if load is not None:
-            verified = load.verify()
-            old = load
-            load = Load(server, moments.random())
-            load.sent, load.acked, load.next_ms = old.sent, old.acked, old.next_ms
-        else:
-            load = Load(server, moments.random())
-        load.start()
-        time.sleep(moments.uniform(0.3, 3.0))
+        return Load(server, self.random.random(), self.ledger, days_back=self.days_back).start()
+
+    def kill_start(self, server):
+        """Recovery itself is killed, some times in a row."""
+        server.env.update(self.shim.env)
+        for _ in range(3):
+            self.shim.kill_at(self.shim.changes + self.random.randrange(1, 40))
+            server.launch()
+            if not wait_for_end(server, 0.5):
+                server.kill()
+            self.shim.kill_at(0)
+
+    def kill_change(self, server):
+        server.env.update(self.shim.env)
+        load = self.begin(server)
+        time.sleep(self.random.uniform(0.9, 1.3))  # the first flush is at one second
+        self.shim.kill_at(self.shim.changes + self.random.randrange(1, 120))
+        if not wait_for_end(server, 5):
+            server.kill()
+        load.stop()
+        self.shim.kill_at(0)
+
+    def kill_retention(self, server):
+        """Two seconds after a start old blocks are dropped."""
+        self.retention, self.days_back = RETENTION_DAYS, RETENTION_DAYS - 2
+        server.flags[-1] = f"--storage.retention.time={self.retention}d"
+        self.ledger.cutoffs.append((mono_ns(), int((time.time() - 86_400 * RETENTION_DAYS) * 1000) + DAY_MS // 24))
+        load = self.begin(server)
+        time.sleep(self.random.uniform(1.95, 2.15))
         server.kill()
         load.stop()
-    server.start()
-    verified = load.verify()
-    assert verified >= len(load.acked) > 1000
-    assert server.stop() == 0
-    server.start()
-    load.verify()
-    server.stop()
+
+    def stop_at(self, server, point):
+        nth = self.random.randrange(1, 20) if point.startswith("journal") else 1
+        server.env["NARTHEX_CRASH_POINT"] = f"{point}:{nth}"
+        load = self.begin(server)
+        is_reached = wait_for_end(server, 15)
+        if not is_reached:
+            server.kill()
+        load.stop()
+        assert is_reached, f"the load never passed {point}"
+        assert server.process.returncode == 137, f"ended with {server.process.returncode}"
+
+    def end(self, found):
+        """An orderly stop of the survivor, and a start from that."""
+        server = Server(self.data, *FLAGS, "--storage.retention.time=50y").start()
+        assert server.stop() == 0
+        assert recover(self.data, self.ledger) == found, "an orderly stop changed what is there"
+        self.samples += len(found)
+        shutil.rmtree(self.data)
+        self.renew()
 
 
-@pytest.mark.parametrize("point", crash_points())
-def test_stop_at_a_named_crash_point(tmp_path, point):
-    nth = 3 if point.startswith("journal") else 1
-    server = Server(tmp_path / "data", *FLAGS, env={"NARTHEX_CRASH_POINT": f"{point}:{nth}"})
-    server.start()
-    load = Load(server, 1)
-    load.start()
-    reached = wait_for_end(server, 40)
-    if not reached:
-        server.kill()
-    load.stop()
-    assert reached, f"the load never passed {point}"
-    server.env.pop("NARTHEX_CRASH_POINT")
-    server.start()
-    assert load.acked or point.startswith("journal")
-    load.verify()
-    # The next flush and merge over what the crash left behind.
-    again = Load(server, 2)
-    again.sent, again.acked, again.next_ms = load.sent, load.acked, load.next_ms
-    again.start()
-    time.sleep(2.5)
-    again.stop()
-    again.verify()
-    assert server.stop() == 0
+def run_lane(directory, seed, ways):
+    lane = Lane(directory, seed)
+    for way in ways:
+        lane.round(way)
+    return lane.samples
+
+
+def test_kill(tmp_path, is_long):
+    seed = int(os.environ.get("NARTHEX_CRASH_SEED", random.randrange(1 << 30)))
+    print("replay with NARTHEX_CRASH_SEED =", seed)
+    random_ = random.Random(seed)
+    ways = []
+    for _ in range(8 if is_long else 1):
+        ways += crash_points() + ["moment", "change", "change", "start"] * (4 if is_long else 2) + ["retention"] * 2
+    random_.shuffle(ways)
+    assert len(ways) >= (200 if is_long else 20)
+    lanes = [(tmp_path / f"lane-{i}", f"{seed} {i}", ways[i::LANES]) for i in range(LANES)]
+    with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+        samples = sum(pool.map(lambda lane: run_lane(*lane), lanes))
+    assert samples > 1000
 
 
 def test_a_torn_journal_tail_is_dropped_and_told(tmp_path):
     server = Server(tmp_path / "data", "--storage.flush-interval=1h").start()
-    load = Load(server, 3)
-    load.start()
-    time.sleep(1)
+    load = Load(server, 3, is_deleting=False).start()
+    time.sleep(0.5)
     server.kill()
     load.stop()
-    segments = sorted(pathlib.Path(server.data, "journal").glob("*.nxj"), key=lambda p: p.stat().st_mtime)
-    with open(segments[-1], "r+b") as file:  # garbage where the next commit would stand
+    segments = [p for p in pathlib.Path(server.data, "journal").glob("*.nxj") if p.read_bytes().startswith(b"NXJSEG")]
+    with open(max(segments, key=lambda p: p.stat().st_mtime), "r+b") as file:  # garbage where the next commit would stand
         data = file.read()
         end = len(data.rstrip(b"\0"))
         file.seek((end + 4095) // 4096 * 4096)
         file.write(b"\x5a" * 3000)
-    server.start()
-    load.verify()
-    server.stop()
+    recover(tmp_path / "data", load.ledger)
