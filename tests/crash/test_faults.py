@@ -84,7 +84,7 @@ def run(tmp_path, name, error, skip, count, short_bytes=0, at_start=False, power
     server = Server(shim.root, *FLAGS, env=shim.env)
     server.log_path = directory / "server.log"
     try:
-        return run_server(server, shim, (kinds, pattern, skip, count, error, short_bytes), at_start, power)
+        return run_server(server, shim, (kinds, pattern, skip, count, error, short_bytes), at_start, power, 1.5 if name in RARE else 8)
     except AssertionError as failure:
         raise AssertionError(f"{what}: {failure}\n{server.log()[-1500:]}") from failure
     finally:
@@ -93,7 +93,7 @@ def run(tmp_path, name, error, skip, count, short_bytes=0, at_start=False, power
         shim.close()
 
 
-def run_server(server, shim, rule, at_start, power):
+def run_server(server, shim, rule, at_start, power, patience_s):
     server.start()
     load = Load(server, rule[2], pause_s=0.01).start()
     if at_start:  # the next start is what meets the fault, on a directory with blocks and a journal
@@ -110,10 +110,12 @@ def run_server(server, shim, rule, at_start, power):
             recover(shim.root, load.ledger)
             return shim.hits() > 0
         load = Load(server, rule[2], load.ledger, pause_s=0.01).start()
+        patience_s = 1.5
     else:
         wait_until(lambda: load.acks >= 5, 5)
         shim.arm(*rule)
-    wait_until(lambda: shim.hits() >= min(rule[3], 2), 2.2)
+    wait_until(lambda: shim.hits() >= 1, patience_s)
+    wait_until(lambda: shim.hits() >= min(rule[3], 2), 0.5)
     hits = shim.hits()
     assert server.process.poll() is None, f"the server ended with {server.process.poll()}"
     if hits > 0:

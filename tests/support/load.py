@@ -60,12 +60,17 @@ class Ledger:
 
 def read_all(server):
     """{(labels, time): bits} of all samples; fails when one comes twice or an answer carries a warning."""
-    found = {}
     now_ms = int(time.time() * 1000)
     answer = server.get("/api/v1/query", {"query": f'{{__name__=~"crash|doomed"}}[{200 * DAY_MS}ms]', "time": f"{now_ms / 1000:.3f}"})
     assert answer.status == 200, answer.body[:500]
     answer = json.loads(answer.body)
     assert not answer.get("warnings"), answer["warnings"]
+    return samples_of(answer)
+
+
+def samples_of(answer):
+    """The same of an answer to a range selector."""
+    found = {}
     for series in answer["data"]["result"]:
         labels = tuple(sorted(series["metric"].items()))
         last = -NEVER

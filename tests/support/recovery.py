@@ -3,6 +3,7 @@
 import pathlib
 import re
 import shutil
+import time
 
 from support.load import NEVER, read_all
 from support.server import Server
@@ -17,8 +18,7 @@ def complaints(log):
     return [line for line in lines if "was torn and is dropped" not in line] + re.findall(r".*(?:AddressSanitizer|assert).*", log)
 
 
-def leftovers(server):
-    """Files and directories that nothing refers to."""
+def leftovers_now(server):
     data = pathlib.Path(server.data)
     out = [str(p) for name in ("tmp", "quarantine") for p in (data / name).iterdir()]
     blocks = sorted(p.name for p in (data / "blocks").iterdir())
@@ -26,6 +26,16 @@ def leftovers(server):
         out.append(f"{len(blocks)} directories in blocks/ for {server.metric('narthex_blocks'):.0f} live blocks")
     out += [str(p) for p in data.iterdir() if p.suffix in (".new", ".tmp")]
     return out
+
+
+def leftovers(server):
+    """Files and directories that nothing refers to. A merge of the server's own comes and goes."""
+    deadline = time.monotonic() + 20
+    left = leftovers_now(server)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.1)
+        left = leftovers_now(server)
+    return left
 
 
 def recover(data, ledger, moment_ns=NEVER, log_path=None, flags=()):
