@@ -111,6 +111,13 @@ class Recording:
         self.log = disk_model.Log(self.directory / "disk.log")
         self.ledger = pickle.loads((self.directory / "ledger.pickle").read_bytes())
 
+    def unseen(self):
+        """Files that are not what the log says: the shim missed a call."""
+        disk = disk_model.Disk(self.directory / "data")
+        for entry in self.log.entries:
+            disk.apply(entry, self.log.data(entry))
+        return disk.differences(self.directory / "data")
+
     def moments(self, seed, count):
         """[(entry, number)], ascending: the power goes before that entry."""
         random_ = random.Random(seed)

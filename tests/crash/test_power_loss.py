@@ -26,7 +26,9 @@ def check(recording, seed, count):
 
 def campaign(tmp_path, seed, count, seconds):
     recording = power_loss.record(tmp_path / "recording", seed, seconds)
-    kinds = {entry.kind for entry in power_loss.Recording(recording).log.entries}
+    followed = power_loss.Recording(recording)
+    assert followed.unseen() == []
+    kinds = {entry.kind for entry in followed.log.entries}
     model = power_loss.disk_model
     assert kinds >= {model.WRITE, model.SYNC_END, model.WRITE_SYNCED, model.RENAME, model.UNLINK, model.RMDIR}, "the load did too little"
     check(recording, seed, count)

@@ -318,3 +318,19 @@ class Disk:
                 self.put(node, out / name, changed, random, mode)
             else:
                 (out / name).write_bytes(node.crashed(random, mode))
+
+    def differences(self, real):
+        """Where the directory `real`, as the system shows it, is not what the log says. LMDB's lock file is a map, and left out."""
+        node = self.top.mem.get(self.root.name)
+        return [] if node is None and not os.path.exists(real) else self.compare(node, pathlib.Path(real))
+
+    def compare(self, directory, real):
+        names = {p.name for p in real.iterdir()}
+        out = [str(real / name) for name in names ^ set(directory.mem)]
+        for name in names & set(directory.mem):
+            node = directory.mem[name]
+            if isinstance(node, Directory):
+                out += self.compare(node, real / name)
+            elif not name.endswith("-lock") and (real / name).read_bytes() != bytes(node.mem):
+                out.append(str(real / name))
+        return out
