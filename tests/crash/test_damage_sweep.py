@@ -150,6 +150,6 @@ def test_damage_at_places_all_over_every_kind_of_file(good, tmp_path, is_long):
     seed = int(os.environ.get("NARTHEX_DAMAGE_SEED", random.randrange(1 << 30)))
     print("replay with NARTHEX_DAMAGE_SEED =", seed)
     assert all(list(pathlib.Path(good[0]).glob(pattern)) for pattern in KINDS.values())
-    rounds = 750 if is_long else 40
+    rounds = 750 if is_long else 25
     with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
         list(pool.map(lambda i: run_lane(good, tmp_path / f"lane-{i}", f"{seed} {i}", rounds), range(LANES)))
