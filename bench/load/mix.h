@@ -26,7 +26,7 @@
 #define MIX_LABELS     15u
 #define MIX_STEP_MS    15000
 
-#define MIX_BUCKETS 10u
+#define MIX_BUCKETS    10u
 
 struct mix_series {
     struct rand_state rand;
@@ -53,7 +53,7 @@ struct mix_pod {
     uint32_t step;
     uint32_t container_series; /* the first ones */
     struct mix_histogram histogram;
-    struct nx_buf labels;   /* the label fields of all its series, back to back */
+    struct nx_buf labels; /* the label fields of all its series, back to back */
     uint32_t label_end[MIX_POD_SERIES];
     struct mix_series series[MIX_POD_SERIES];
 };

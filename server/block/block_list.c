@@ -290,7 +290,8 @@ static nx_code list_start_read_only(struct block_list *list, const char *data_di
     nx_buf_deinit(&path);
     if (code == NX_OK)
         code = catalog_each(list->catalog, start_row, list, err);
-    return code == NX_OK ? catalog_each_tombstones(list->catalog, start_tombstones, list, err) : code;
+    return code == NX_OK ? catalog_each_tombstones(list->catalog, start_tombstones, list, err)
+                         : code;
 }
 
 static nx_code refuse_block(void *context, const char *name, bool is_directory, struct nx_err *err)

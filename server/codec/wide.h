@@ -18,14 +18,14 @@ extern bool codec_wide_off; /* for tests, which run both */
 #define CODEC_ROOT_NARROW __attribute__((flatten, noinline))
 
 #if defined(__x86_64__)
-#define CODEC_WIDE __attribute__((target("avx2,bmi,bmi2,lzcnt")))
+# define CODEC_WIDE __attribute__((target("avx2,bmi,bmi2,lzcnt")))
 static inline bool codec_is_wide(void)
 {
     /* lzcnt is older than either, but has no name here that both compilers know. */
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && !codec_wide_off;
 }
 #else
-#define CODEC_WIDE
+# define CODEC_WIDE
 static inline bool codec_is_wide(void)
 {
     return false;

@@ -142,9 +142,9 @@ struct head_shard {
 struct head {
     struct head_shard *shards; /* HEAD_SHARD_COUNT */
     struct head_index index;
-    uint64_t series_max;              /* [I] 0: none */
+    uint64_t series_max;                                              /* [I] 0: none */
     enum append_result (*admit)(void *context, struct labels labels); /* [I] may be NULL */
-    void *admit_context;              /* [I] */
+    void *admit_context;                                              /* [I] */
     bool is_leaving;                  /* [T:flusher] see head_set_leaving */
     _Atomic uint64_t series;          /* [A] relaxed */
     _Atomic uint32_t shard_turn;      /* [A] relaxed: where the next append begins */

@@ -18,7 +18,7 @@ struct load_series {
     uint32_t slot;
     uint32_t hash;
     uint32_t begin, end; /* in batch->bytes */
-    bool is_definition;                /* of the journal: may take the place of a series without samples */
+    bool is_definition;  /* of the journal: may take the place of a series without samples */
 };
 
 struct load_blob {
@@ -57,17 +57,17 @@ struct head_loader {
     struct load_batch *batches; /* LOAD_BATCHES, or one without threads */
 
     struct nx_mutex lock;
-    struct nx_cond work; /* a batch, or the end */
-    struct nx_cond room; /* a thread is done with one */
-    uint64_t given;      /* [L:lock] to change; the loading thread's */
-    bool is_stopping;    /* [L:lock] */
-    struct nx_err failure; /* [L:lock] NX_OK: none */
-    _Atomic bool has_failed;     /* [A] relaxed */
-    _Atomic bool is_disordered;  /* [A] relaxed: `order` is not label order, or not complete */
+    struct nx_cond work;        /* a batch, or the end */
+    struct nx_cond room;        /* a thread is done with one */
+    uint64_t given;             /* [L:lock] to change; the loading thread's */
+    bool is_stopping;           /* [L:lock] */
+    struct nx_err failure;      /* [L:lock] NX_OK: none */
+    _Atomic bool has_failed;    /* [A] relaxed */
+    _Atomic bool is_disordered; /* [A] relaxed: `order` is not label order, or not complete */
 
     /* The loading thread's. */
-    struct nx_buf order;      /* slots in the order of loading from a block */
-    struct nx_buf ids_before; /* pair ids of the series before, */
+    struct nx_buf order;         /* slots in the order of loading from a block */
+    struct nx_buf ids_before;    /* pair ids of the series before, */
     struct nx_buf hashes_before; /* and their hashes */
     struct nx_buf ids, hashes;   /* of the series at hand */
     struct nx_buf pairs;         /* struct load_pair: those of head_load_pair */

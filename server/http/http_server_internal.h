@@ -173,7 +173,7 @@ struct http_connection { /* [T:transport] */
     size_t body_bytes_max;
     uint64_t rate_since_ns; /* body_rate_min: the window's begin, and the body's length then */
     size_t rate_from_bytes;
-    bool is_pressed;        /* measured while others wait for room: from this length of the body on */
+    bool is_pressed; /* measured while others wait for room: from this length of the body on */
     size_t pressed_from_bytes;
     size_t linger_bytes;
 
@@ -242,7 +242,7 @@ struct http_server {
     struct http_connection *waiting_first; /* for room for a body, in order */
     struct http_connection *waiting_last;
     struct http_connection *closed;
-    struct event press_timer;             /* set while connections wait for room */
+    struct event press_timer; /* set while connections wait for room */
     bool is_pressing;
     size_t body_bytes;                    /* all bodies, see http_server_options.bodies_bytes_max */
     const struct http_request *overdraft; /* the one that may exceed it */

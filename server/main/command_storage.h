@@ -12,9 +12,9 @@ enum {
 };
 
 struct tool {
-    const char *name;      /* "verify" */
-    const char *arguments; /* "DIR" */
-    const char *about;     /* sentences for --help, each line ended */
+    const char *name;                    /* "verify" */
+    const char *arguments;               /* "DIR" */
+    const char *about;                   /* sentences for --help, each line ended */
     const struct config_option *options; /* the last is help */
     size_t option_count;
     size_t argument_count;
@@ -26,9 +26,9 @@ int tool_failed(const struct nx_err *err);      /* "narthex: ...", TOOL_FAILED *
 int tool_usage_error(const struct nx_err *err); /* the same, TOOL_USAGE */
 
 /* Cells of a table: each call appends one text. */
-void put_time(struct nx_buf *out, int64_t time_ms);  /* 2026-01-31 23:59:59.999 */
-void put_bytes(struct nx_buf *out, uint64_t bytes);  /* 1.5 MiB */
-void put_count(struct nx_buf *out, uint64_t count);  /* 12,345 */
+void put_time(struct nx_buf *out, int64_t time_ms); /* 2026-01-31 23:59:59.999 */
+void put_bytes(struct nx_buf *out, uint64_t bytes); /* 1.5 MiB */
+void put_count(struct nx_buf *out, uint64_t count); /* 12,345 */
 
 /* A table: cells row by row, columns as wide as their widest; numbers to the right. */
 struct table_text {

@@ -30,7 +30,7 @@ struct io {
                      struct nx_err *err); /* an existing directory is fine */
     nx_code (*rmdir)(const struct io *io, const char *path, struct nx_err *err);
     nx_code (*link)(const struct io *io, const char *from, const char *to,
-                    struct nx_err *err); /* a second name of a file */
+                    struct nx_err *err);                        /* a second name of a file */
     void (*crash_point)(const struct io *io, const char *name); /* real: see io_crash_point */
 };
 

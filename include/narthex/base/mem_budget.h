@@ -57,12 +57,12 @@ struct mem_measure {
 };
 
 struct mem_budget {
-    uint64_t limit_bytes;                     /* [I] */
-    struct mem_measure measure;               /* [I] */
+    uint64_t limit_bytes;       /* [I] */
+    struct mem_measure measure; /* [I] */
     struct arena_pool queries;
-    _Atomic int state;              /* [A] relaxed */
-    _Atomic uint64_t usage_bytes;   /* [A] relaxed: of the last tick */
-    _Atomic uint64_t charged_bytes; /* [A] relaxed: since then */
+    _Atomic int state;                           /* [A] relaxed */
+    _Atomic uint64_t usage_bytes;                /* [A] relaxed: of the last tick */
+    _Atomic uint64_t charged_bytes;              /* [A] relaxed: since then */
     _Atomic uint64_t kind_bytes[MEM_KIND_COUNT]; /* [A] relaxed: as told */
     _Atomic uint64_t told_bytes;                 /* [A] relaxed: of the last tick */
     _Atomic uint64_t measured_bytes;             /* [A] relaxed: of the last tick */

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct token_bucket {
-    uint64_t per_minute;        /* [I] 0: no limit */
+    uint64_t per_minute;         /* [I] 0: no limit */
     _Atomic uint64_t full_at_ns; /* [A] relaxed: monotonic */
 };
 

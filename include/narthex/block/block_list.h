@@ -22,7 +22,7 @@ struct block_list_options {
     const struct clock *clock; /* borrowed */
     const char *data_dir;      /* copied */
     size_t cache_bytes;        /* of decompressed groups */
-    bool is_read_only;         /* for tools: only what the catalog names live, nothing moves on disk */
+    bool is_read_only; /* for tools: only what the catalog names live, nothing moves on disk */
 };
 NX_NODISCARD nx_code block_list_open(struct block_list **out_list,
                                      const struct block_list_options *options, struct nx_err *err);

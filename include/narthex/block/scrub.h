@@ -13,7 +13,8 @@
 
 #include "narthex/block/block_list.h"
 
-#define SCRUB_AGAIN_MS INT64_C(86400000) /* chosen: a day; two weeks hold 5 TB at the default pace */
+#define SCRUB_AGAIN_MS                                                                             \
+ INT64_C(86400000) /* chosen: a day; two weeks hold 5 TB at the default pace */
 
 struct scrub;
 struct scrub_options {

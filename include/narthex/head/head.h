@@ -43,9 +43,9 @@ static inline unsigned series_ref_shard(struct series_ref ref)
 enum append_result {
     APPEND_OK, /* stored, or already there with the same bits */
     APPEND_CONFLICT, /* another value is in the head for this time, or was the series' last and is flushed by now */
-    APPEND_FUTURE,       /* beyond time_max_ms */
-    APPEND_TOO_OLD,      /* before time_min_ms (retention) */
-    APPEND_SERIES_LIMIT, /* would be a new series above series_max */
+    APPEND_FUTURE,        /* beyond time_max_ms */
+    APPEND_TOO_OLD,       /* before time_min_ms (retention) */
+    APPEND_SERIES_LIMIT,  /* would be a new series above series_max */
     APPEND_SERIES_MEMORY, /* would be a new series, and memory is short */
     APPEND_SERIES_RATE,   /* would be a new series, and too many came lately */
     APPEND_STALE_REF, /* known ref no longer valid, nothing of the series taken: resolve by labels */

@@ -35,9 +35,9 @@ struct http_headers;
 #define HTTP_LISTENERS_MAX 16
 
 struct http_server_options {
-    unsigned connections_max; /* above: 503 and close */
-    size_t body_bytes_max;    /* of routes that set none; above: 413 */
-    size_t bodies_bytes_max;  /* all bodies together; above: reading pauses */
+    unsigned connections_max;       /* above: 503 and close */
+    size_t body_bytes_max;          /* of routes that set none; above: 413 */
+    size_t bodies_bytes_max;        /* all bodies together; above: reading pauses */
     _Atomic uint64_t *bodies_gauge; /* kept at the sum of all bodies; may be NULL */
     unsigned
         head_timeout_ms; /* from the first byte of a request (or from accept) to the end of its head */

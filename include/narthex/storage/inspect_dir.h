@@ -41,8 +41,9 @@ const char *dir_block_state_name(enum dir_block_state state);
 
 struct verify_report {
     void *context;
-    void (*damage)(void *context, const char *file, const char *what); /* file: path in the directory */
-    void (*note)(void *context, const char *file, const char *what);   /* to know, no damage */
+    void (*damage)(void *context, const char *file,
+                   const char *what); /* file: path in the directory */
+    void (*note)(void *context, const char *file, const char *what); /* to know, no damage */
 };
 struct verify_result {
     uint64_t blocks, series, samples, block_bytes; /* of live blocks */

@@ -15,8 +15,9 @@ struct repair_options {
 };
 struct repair_report {
     void *context;
-    void (*did)(void *context, const char *text);  /* a step, done or, in a dry run, to be done */
-    void (*lost)(void *context, const char *text); /* samples that no block serves from now on, or only in part */
+    void (*did)(void *context, const char *text); /* a step, done or, in a dry run, to be done */
+    void (*lost)(void *context,
+                 const char *text); /* samples that no block serves from now on, or only in part */
 };
 struct repair_result {
     uint64_t live, set_aside, taken_back;

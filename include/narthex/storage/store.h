@@ -37,9 +37,11 @@ struct store_options {
     uint64_t cache_bytes;           /* decompressed groups */
     uint64_t new_series_per_minute; /* with a burst of a minute's worth; 0: no limit */
     uint64_t min_free_bytes;        /* of the volume, below: NX_E_FULL; 0: by its size */
-    struct mem_budget *budget;      /* borrowed, ticked by the store when it is maintained; may be NULL */
-    uint64_t scrub_bytes_per_s;     /* 0: blocks are not read again in the background */
-    bool is_read_only; /* for tools, with io_read_only: nothing is written, not even at the close; no writes */
+    struct mem_budget
+        *budget; /* borrowed, ticked by the store when it is maintained; may be NULL */
+    uint64_t scrub_bytes_per_s; /* 0: blocks are not read again in the background */
+    bool
+        is_read_only; /* for tools, with io_read_only: nothing is written, not even at the close; no writes */
     bool
         is_maintained; /* false: no maintenance thread; tests call store_flush, store_merge themselves */
 };
