@@ -22,7 +22,7 @@ struct fixture {
     struct clock_manual clock;
     struct block_list *list;
     struct scrub *scrub;
-    uint64_t bytes; /* of all blocks */
+    uint64_t bytes; /* of all blocks' indexes and chunks */
 };
 
 static void fixture_init(struct fixture *f)
@@ -41,9 +41,12 @@ static void fixture_init(struct fixture *f)
         assert_int_equal(twin_flush(&f->twin, f->list, io_real(), &f->rand, &flush, &err), NX_OK);
         clock_manual_advance(&f->clock, 1000); /* each is a second older than the next */
     }
-    struct block_list_stats stats;
-    block_list_stats(f->list, &stats);
-    f->bytes = stats.bytes;
+    struct block_snapshot snapshot;
+    block_list_snapshot(f->list, INT64_MIN, INT64_MAX, &snapshot);
+    for (size_t i = 0; i < snapshot.count; i++)
+        f->bytes += block_meta(snapshot.blocks[i])->index_bytes +
+                    block_meta(snapshot.blocks[i])->chunks_bytes;
+    block_snapshot_end(&snapshot);
 }
 
 static void scrub_open(struct fixture *f, uint64_t bytes_per_s)
