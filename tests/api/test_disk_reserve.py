@@ -138,7 +138,7 @@ def test_a_volume_that_runs_full_goes_on_reading_merging_and_retaining(volume, t
                 assert writer.write() == 503
                 time.sleep(0.02)
             wait_until(lambda: metric(server, 'narthex_merges_total{outcome="ok"}') > merges, 60, "no merge on the full volume")
-            wait_until(lambda: metric(server, "narthex_blocks_retired_total") > 0, 90, "no retention on the full volume")
+            wait_until(lambda: metric(server, 'narthex_blocks_retired_total{reason="time"}') > 0, 90, "no retention on the full volume")
             fill(volume / "other")
             assert writer.write() == 503
             writer.verify()

@@ -15,5 +15,5 @@ NX_NODISCARD nx_code io_copy_tree(const struct io *io, const char *from, const c
                                   uint64_t *out_bytes, struct nx_err *err);
 
 /* The real table without the calls that change something: these fail with NX_E_IO (EROFS). mkdir of a directory that is
- * there is fine. */
+ * there is fine, and so is a sync. */
 const struct io *io_read_only(void);

@@ -127,8 +127,8 @@ static void test_the_read_only_table_reads_and_changes_nothing(void **state)
     assert_int_equal(io->open(io, path, O_RDONLY, 0, &fd, &err), NX_OK);
     assert_int_equal(io->pwrite(io, fd, "x", 1, 0, &err), NX_E_IO);
     assert_int_equal(io->ftruncate(io, fd, 0, &err), NX_E_IO);
-    assert_int_equal(io->fsync(io, fd, &err), NX_E_IO);
-    assert_int_equal(io->fdatasync(io, fd, &err), NX_E_IO);
+    assert_int_equal(io->fsync(io, fd, &err), NX_OK); /* nothing was written */
+    assert_int_equal(io->fdatasync(io, fd, &err), NX_OK);
     assert_int_equal(io->close(io, fd, &err), NX_OK);
     assert_file(dir, "a", "text");
     assert_false(io_exists(other));

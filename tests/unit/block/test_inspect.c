@@ -288,7 +288,7 @@ static void test_the_golden_block_with_all_kinds_of_samples_verifies(void **stat
     (void)state;
     struct block_inspection found;
     struct told told = {0};
-    block_inspect(io_real(), NX_TEST_GOLDEN_DIR "/block_v2", tell, &told, &found);
+    block_inspect(io_real(), NX_TEST_GOLDEN_DIR "/block_v3", tell, &told, &found);
     if (told.count > 0)
         fail_msg("%s: %s", told.file, told.what);
     assert_true(found.histograms > 0 && found.exemplars > 0 && found.samples > found.histograms);
@@ -296,7 +296,7 @@ static void test_the_golden_block_with_all_kinds_of_samples_verifies(void **stat
     struct block_usage usage;
     struct nx_err err;
     struct group_cache *cache = group_cache_new(1 << 20);
-    assert_int_equal(block_open(&block, io_real(), NX_TEST_GOLDEN_DIR "/block_v2", cache, &err),
+    assert_int_equal(block_open(&block, io_real(), NX_TEST_GOLDEN_DIR "/block_v3", cache, &err),
                      NX_OK);
     assert_int_equal(block_usage_measure(block, 3, &usage, &err), NX_OK);
     bool has_histograms = false;
