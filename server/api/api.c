@@ -49,6 +49,8 @@ nx_code api_new(struct api **out_api, const struct api_options *options, struct 
     if (code == NX_OK)
         code = api_status_routes(api, router, err);
     if (code == NX_OK)
+        code = api_cardinality_routes(api, router, err);
+    if (code == NX_OK)
         code = api_metadata_routes(api, router, err);
     if (code == NX_OK)
         code = api_exemplars_routes(api, router, err);

@@ -55,6 +55,8 @@ NX_NODISCARD nx_code api_labels_routes(struct api *api, struct http_router *rout
                                        struct nx_err *err);
 NX_NODISCARD nx_code api_status_routes(struct api *api, struct http_router *router,
                                        struct nx_err *err);
+NX_NODISCARD nx_code api_cardinality_routes(struct api *api, struct http_router *router,
+                                            struct nx_err *err);
 NX_NODISCARD nx_code api_metadata_routes(struct api *api, struct http_router *router,
                                          struct nx_err *err);
 NX_NODISCARD nx_code api_exemplars_routes(struct api *api, struct http_router *router,

@@ -44,6 +44,7 @@ static void collect(void *context)
     metrics_set_at(METRIC_MEMORY_BYTES, 6, (double)stats.head.bytes_pending);
     metrics_set_at(METRIC_MEMORY_BYTES, 7, (double)stats.cache_bytes);
     metrics_set_at(METRIC_MEMORY_BYTES, 8, (double)ingest_raw_cache_bytes(api->ingest));
+    metrics_set_at(METRIC_MEMORY_BYTES, 9, (double)stats.cardinality_bytes);
     metrics_set(METRIC_JOURNAL_SEGMENTS, (double)stats.journal.segments_live);
     metrics_set(METRIC_BLOCKS, (double)stats.blocks);
     metrics_set(METRIC_BLOCK_BYTES, (double)stats.block_bytes);

@@ -297,10 +297,32 @@ static void pair_make_room(struct head_index *index, struct index_pair *pair)
     pair->cap = cap;
 }
 
+/* The pair's first series came. */
+static void count_live(struct head_index *index, const struct index_pair *pair,
+                       struct index_name *name)
+{
+    name->value_bytes += head_pool_usable(pair->value_len);
+    index->live_pairs++;
+    index->live_names += name->live++ == 0;
+}
+
+/* The pair's last series left. */
+static void count_dead(struct head_index *index, const struct index_pair *pair,
+                       struct index_name *name)
+{
+    name->value_bytes -= head_pool_usable(pair->value_len);
+    index->live_pairs--;
+    index->live_names -= --name->live == 0;
+}
+
 void index_add_slot(struct head_index *index, const uint32_t *ids, size_t count, uint32_t slot)
 {
     for (size_t i = 0; i < count; i++) {
         struct index_pair *pair = index_pair_at(index, ids[i]);
+        struct index_name *name = index_name_at(index, pair->name);
+        name->series++;
+        if (pair->count == 0)
+            count_live(index, pair, name);
         pair_make_room(index, pair);
         if (pair->kind == PAIR_SET)
             postings_add(pair->list.set, slot);
@@ -344,8 +366,11 @@ void index_remove_slot(struct head_index *index, const uint32_t *ids, size_t cou
         else
             remove_sorted(pair->kind == PAIR_INLINE ? pair->list.slots : pair->list.array,
                           pair->count, slot);
+        struct index_name *name = index_name_at(index, pair->name);
+        name->series--;
         if (--pair->count > 0)
             continue;
+        count_dead(index, pair, name);
         pair_reset_list(index, pair);
         list_dead(index, ids[i], pair);
     }
@@ -358,7 +383,11 @@ void index_fill_pair(struct head_index *index, uint32_t id, const uint32_t *slot
 {
     struct index_pair *pair = index_pair_at(index, id);
     NX_ASSERT(pair->kind == PAIR_INLINE && pair->count == 0);
+    struct index_name *name = index_name_at(index, pair->name);
     pair->count = count;
+    name->series += count;
+    if (count > 0)
+        count_live(index, pair, name);
     if (count > PAIR_ARRAY_SLOTS) {
         pair->list.set = postings_from_array(slots, count);
         pair->kind = PAIR_SET;
@@ -431,6 +460,7 @@ static void name_drop_freed(struct head_index *index, uint32_t id) NX_REQUIRES(i
     name->pair_count = kept;
     if (kept > 0)
         return;
+    NX_ASSERT(name->live == 0 && name->series == 0);
     bool was_there = id_table_remove(&index->name_table, (uint32_t)name->hash, id);
     NX_ASSERT(was_there);
     index->heap_bytes -= name_text_bytes(name->len) + name->pair_cap * sizeof(*name->pairs);

@@ -54,6 +54,10 @@ struct index_name {
     uint32_t pair_cap;
     bool has_freed; /* index_collect: some of `pairs` were freed */
     uint64_t hash;  /* of the text */
+    /* Of the pairs that have series: */
+    uint32_t live;        /* how many */
+    uint32_t series;      /* theirs together: a series has a name once */
+    uint64_t value_bytes; /* of their texts */
 };
 
 struct head_index {
@@ -77,6 +81,8 @@ struct head_index {
     uint64_t sets_measured_at; /* number of changes then */
     uint64_t changes;          /* series added and removed */
     uint64_t series;
+    uint32_t live_names; /* with series */
+    uint32_t live_pairs;
 };
 
 void index_init(struct head_index *index);

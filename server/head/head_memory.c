@@ -156,6 +156,7 @@ uint32_t stream_store_alloc(struct stream_store *store, struct stream_arena *are
     }
     uint32_t ref = (arena->blocks[arena->count - 1] << STREAM_OFFSET_BITS) | (arena->fill / 8);
     arena->fill += (uint32_t)bytes;
+    arena->chunks++;
     struct stream_chunk *chunk = stream_store_chunk(store, ref);
     chunk->older = 0;
     chunk->used = 0;
@@ -169,6 +170,7 @@ void stream_arena_join(struct stream_arena *to, struct stream_arena *from)
         push_number(&to->blocks, &to->count, &to->cap, from->blocks[i]);
     if (from->count > 0)
         to->fill = STREAM_BLOCK_BYTES; /* nothing is added to blocks that were joined */
+    to->chunks += from->chunks;
     nx_free(from->blocks);
     *from = (struct stream_arena){0};
 }

@@ -111,6 +111,7 @@ struct stream_arena {
     uint32_t count;
     uint32_t cap;
     uint32_t fill; /* bytes taken from the last block */
+    uint64_t chunks;
 };
 
 struct stream_store {

@@ -26,6 +26,9 @@
 #define VERIFY_PACE_NS  (1 * SECOND_NS) /* chosen: one index a second leaves the disk to queries */
 #define VERIFY_CHECK_NS (60 * SECOND_NS)
 #define NOTE_PACE_NS    (10 * SECOND_NS) /* chosen: two small syncs */
+#define CARDINALITY_NS  (15 * SECOND_NS) /* chosen: two passes in what Prometheus caches */
+#define CARDINALITY_PART                                                                           \
+ 500u /* chosen: of passes that take long, one takes this part of the time */
 #define BACKOFF_MIN_NS  (5 * SECOND_NS)
 #define BACKOFF_MAX_NS  (300 * SECOND_NS)
 #define URGENT_PARTS                                                                               \
@@ -334,6 +337,15 @@ static void run_scrub(struct store *store)
     job_done(&store->jobs.scrub, "scrub", code, &err, TICK_NS);
 }
 
+static void run_cardinality(struct store *store)
+{
+    uint64_t begun_ns = now_ns();
+    cardinality_refresh(store->cardinality);
+    uint64_t rest_ns = (now_ns() - begun_ns) * CARDINALITY_PART;
+    store->jobs.cardinality.next_ns =
+        now_ns() + (rest_ns > CARDINALITY_NS ? rest_ns : CARDINALITY_NS);
+}
+
 static void run_due_jobs(struct store *store)
 {
     static const struct {
@@ -347,6 +359,7 @@ static void run_due_jobs(struct store *store)
         {offsetof(struct store, jobs.verify), run_verify},
         {offsetof(struct store, jobs.note), run_note},
         {offsetof(struct store, jobs.scrub), run_scrub},
+        {offsetof(struct store, jobs.cardinality), run_cardinality},
     };
     if (atomic_exchange_explicit(&store->is_retain_wanted, false, memory_order_relaxed))
         store->jobs.retain.next_ns = 0;
@@ -389,6 +402,7 @@ nx_code maintenance_start(struct store *store, struct nx_err *err)
     store->jobs.retain.next_ns = now + 2 * SECOND_NS;
     store->jobs.verify.next_ns = now + SECOND_NS;
     store->jobs.note.next_ns = now + SECOND_NS;
+    store->jobs.cardinality.next_ns = now + SECOND_NS;
     return thread_start(&store->maintenance, "maintenance", maintenance_run, store, err);
 }
 

@@ -413,6 +413,7 @@ static nx_code open_stages(struct store *store, struct store_open_result *result
     tell_damage(store, result);
     store->last_flush_ns = clock_mono_ns(store->options.clock);
     store->querier = querier_new(store->head, store->blocks, &store->views);
+    store->cardinality = cardinality_new(store->head, store->options.clock);
     if (store->options.is_read_only)
         return NX_OK;
     if (store->options.scrub_bytes_per_s > 0) {
@@ -441,6 +442,7 @@ static nx_code close_parts(struct store *store, nx_code code, struct nx_err *err
     }
     scrub_free(store->scrub);
     block_list_close(store->blocks);
+    cardinality_free(store->cardinality);
     head_free(store->head);
     metadata_table_free(store->metadata);
     if (store->lock_fd >= 0)
@@ -537,6 +539,11 @@ nx_code store_metadata(struct store *store, struct nx_str family, size_t limit, 
     return metadata_table_list(store->metadata, family, limit, arena, out, out_count, err);
 }
 
+struct cardinality *store_cardinality(struct store *store)
+{
+    return store->cardinality;
+}
+
 void store_publish(struct store *store)
 {
     disk_reserve_publish(&store->reserve);
@@ -556,5 +563,6 @@ void store_stats(struct store *store, struct store_stats *out)
     out->quarantined_blocks = blocks.quarantined;
     out->tombstones = blocks.tombstones;
     out->tombstone_bytes = blocks.tombstone_bytes;
+    out->cardinality_bytes = cardinality_bytes(store->cardinality);
     out->is_writable = committer_state(store->committer) == NX_OK;
 }

@@ -34,6 +34,7 @@ struct store {
     struct committer *committer;     /* [I] until close */
     struct querier *querier;         /* [I] */
     struct metadata_table *metadata; /* [I] */
+    struct cardinality *cardinality; /* [I] refreshed by: maintenance */
     struct scrub *scrub;             /* [T:maintenance] NULL: off */
     struct head_views views;
     struct write_gate gate; /* closed for a moment by deletes */
@@ -65,7 +66,7 @@ struct store {
     struct nx_mutex tick_lock;
     struct nx_cond tick; /* signalled to stop */
     struct {             /* [T:maintenance] */
-        struct job spare, flush, merge, retain, verify, note, scrub;
+        struct job spare, flush, merge, retain, verify, note, scrub, cardinality;
         bool was_low; /* the volume was nearly full */
     } jobs;
 };

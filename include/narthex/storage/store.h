@@ -12,6 +12,7 @@
 #include "narthex/base/err.h"
 #include "narthex/base/io.h"
 #include "narthex/base/mem_budget.h"
+#include "narthex/head/cardinality.h"
 #include "narthex/head/head.h"
 #include "narthex/model/matcher.h"
 #include "narthex/model/metadata.h"
@@ -102,6 +103,9 @@ NX_NODISCARD nx_code store_metadata(struct store *store, struct nx_str family, s
                                     struct arena *arena, struct metric_metadata **out,
                                     size_t *out_count, struct nx_err *err);
 
+/* What the head's series are made of; refreshed by the maintenance thread. Process lifetime of the store. */
+struct cardinality *store_cardinality(struct store *store);
+
 /* ---- delete ---- */
 
 /* Series that satisfy all matchers of any list, and their samples in [min_ms, max_ms]. All borrowed. */
@@ -137,6 +141,7 @@ struct store_stats {
     uint64_t blocks, block_bytes, block_samples, cache_bytes;
     uint64_t quarantined_blocks; /* since the start */
     uint64_t tombstones, tombstone_bytes;
+    uint64_t cardinality_bytes;
     bool is_writable;
 };
 void store_stats(struct store *store, struct store_stats *out);
