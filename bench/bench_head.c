@@ -14,6 +14,7 @@
 #include "narthex/base/hash.h"
 #include "narthex/base/mem.h"
 #include "narthex/base/rand.h"
+#include "narthex/head/cardinality.h"
 #include "narthex/head/head.h"
 
 #include <stdio.h>
@@ -228,6 +229,33 @@ static void report_memory(struct bench *bench, uint64_t before)
     report("  pending for the journal", (double)stats.bytes_pending / series, "B/series");
 }
 
+/* The first pass, one with a past, and look-ups of metrics that are there. */
+static void phase_cardinality(struct bench *bench)
+{
+    uint64_t begin = cpu_ns();
+    struct cardinality *cardinality = cardinality_new(bench->head, clock_real());
+    uint64_t begun = cpu_ns();
+    cardinality_refresh(cardinality);
+    uint64_t refreshed = cpu_ns();
+    struct cardinality_row row;
+    for (unsigned i = 0; i < 100000; i++) {
+        bool is_live =
+            cardinality_find(cardinality, CARDINALITY_METRIC,
+                             NX_STR("container_metric_family_042_total"), NX_STR(""), &row);
+        NX_ASSERT(is_live);
+    }
+    uint64_t found = cpu_ns();
+    struct cardinality_totals totals;
+    cardinality_totals(cardinality, &totals);
+    printf("%-34s %12.1f ms, %llu pairs\n", "cardinality: first pass",
+           (double)(begun - begin) / 1000000, (unsigned long long)totals.pairs);
+    report("cardinality: pass", (double)(refreshed - begun) / 1000000, "ms");
+    report("cardinality: look-up", (double)(found - refreshed) / 100000, "ns");
+    report("cardinality: memory", (double)cardinality_bytes(cardinality) / bench->series,
+           "B/series");
+    cardinality_free(cardinality);
+}
+
 /* What a start loads: copies of the labels in label order, made by a flush. */
 struct loadable {
     uint32_t *slots;
@@ -385,6 +413,7 @@ int main(int argc, char **argv)
     report("append, known series", (double)ns / (double)(n * (rounds - 1)), "ns/sample");
     report_memory(&bench, before);
     phase_select(&bench);
+    phase_cardinality(&bench);
     if (bench.series > FLUSHED_SERIES_MAX)
         return 0;
 

@@ -21,7 +21,7 @@
 #define CARDINALITY_ROWS_MAX       10000u /* what Prometheus' status/tsdb may be asked for */
 #define CARDINALITY_PAIR_SERIES    64u    /* chosen: smaller pairs explode nothing */
 #define CARDINALITY_TEXT_BYTES_MAX (4u << 20)
-#define CARDINALITY_PIECE          2048u /* chosen: some 10 us under the lock */
+#define CARDINALITY_PIECE          2048u /* chosen: some 10 us under the lock, 100 at worst */
 
 enum cardinality_kind {
     CARDINALITY_METRIC, /* values of __name__ */
@@ -69,11 +69,11 @@ struct cardinality;
 struct cardinality *cardinality_new(struct head *head, const struct clock *clock);
 void cardinality_free(struct cardinality *cardinality); /* no view is held; NULL is fine */
 
-/* A pass. Cost: some 2 ns a pair, 1 us a row. */
+/* A pass. Cost: some 3 ms for 1M series, of 42,000 pairs; then nanoseconds a pair. */
 void cardinality_refresh(struct cardinality *cardinality);
 
-/* Of one item, now: exact count; growth as of the view's window. False: no series has it, and all is 0. `name` alone for
- * metrics and labels. The row's text is `name`, or empty for a pair. Constant time. */
+/* Of one item, now: exact count; growth as of the view's window. False: no series has it, and all is 0. `name` alone
+ * for metrics and labels. The row's text is `name`, or empty for a pair. Constant time. */
 bool cardinality_find(struct cardinality *cardinality, enum cardinality_kind kind,
                       struct nx_str name, struct nx_str value, struct cardinality_row *out_row);
 void cardinality_totals(struct cardinality *cardinality, struct cardinality_totals *out);

@@ -519,6 +519,70 @@ static void test_cardinality_texts_are_bounded(void **state)
     end(&f);
 }
 
+/* ---- threads ---- */
+
+#define STRESS_PASSES 150u
+
+struct stress {
+    struct fixture f;
+    _Atomic bool is_over;
+};
+
+/* Series come and go; pairs are freed and their ids reused. At the end 40 are there. */
+static void run_churn(void *argument)
+{
+    struct stress *stress = argument;
+    while (!atomic_load(&stress->is_over)) {
+        uint32_t first = add_many(&stress->f, "churn", 300);
+        remove_many(&stress->f, "churn", first, 300);
+        collect(&stress->f);
+    }
+    add_many(&stress->f, "churn", 40);
+}
+
+static void run_reader(void *argument)
+{
+    struct stress *stress = argument;
+    struct cardinality *cardinality = stress->f.cardinality;
+    while (!atomic_load(&stress->is_over)) {
+        struct cardinality_row row;
+        struct cardinality_totals totals;
+        cardinality_find(cardinality, CARDINALITY_METRIC, NX_STR("steady"), NX_STR(""), &row);
+        NX_ASSERT(row.count == 500 && row.growth_1h == 500);
+        cardinality_totals(cardinality, &totals);
+        NX_ASSERT(totals.series >= 500 && totals.hour.created >= totals.hour.removed);
+        struct cardinality_view *view = cardinality_view_begin(cardinality);
+        size_t count = cardinality_view_count(view, CARDINALITY_PAIR, CARDINALITY_BY_COUNT);
+        for (size_t i = 0; i < count; i++) {
+            row = cardinality_view_row(view, CARDINALITY_PAIR, CARDINALITY_BY_COUNT, i);
+            NX_ASSERT(row.count > 0 && row.text.data[row.name_len] == '=');
+        }
+        cardinality_view_end(view);
+    }
+}
+
+static void test_cardinality_passes_beside_churn_and_readers(void **state)
+{
+    (void)state;
+    static struct stress stress;
+    struct nx_thread threads[3] = {0};
+    struct nx_err err;
+    begin(&stress.f);
+    add_many(&stress.f, "steady", 500);
+    assert_int_equal(thread_start(&threads[0], "churn", run_churn, &stress, &err), NX_OK);
+    assert_int_equal(thread_start(&threads[1], "reader", run_reader, &stress, &err), NX_OK);
+    assert_int_equal(thread_start(&threads[2], "reader", run_reader, &stress, &err), NX_OK);
+    for (unsigned i = 0; i < STRESS_PASSES; i++)
+        cardinality_refresh(stress.f.cardinality);
+    atomic_store(&stress.is_over, true);
+    for (unsigned i = 0; i < 3; i++)
+        thread_join(&threads[i]);
+    cardinality_refresh(stress.f.cardinality);
+    assert_int_equal(find(&stress.f, CARDINALITY_METRIC, "churn", "").count, 40);
+    assert_int_equal(find(&stress.f, CARDINALITY_LABEL, "id", "").count, 540);
+    end(&stress.f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +596,7 @@ int main(void)
         cmocka_unit_test(test_cardinality_a_reused_id_has_no_past),
         cmocka_unit_test(test_cardinality_keeps_the_largest),
         cmocka_unit_test(test_cardinality_texts_are_bounded),
+        cmocka_unit_test(test_cardinality_passes_beside_churn_and_readers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
