@@ -99,8 +99,7 @@ static void add_shard_stats(const struct head_shard *shard, struct head_stats *o
                          id_table_bytes(&shard->table) + shard->fresh_cap * sizeof(*shard->fresh);
     out->bytes_labels += shard->pool.bytes;
     out->bytes_chunks += shard->store.bytes;
-    out->chunks +=
-        shard->arena_open.chunks + shard->arena_next.chunks + shard->arena_sealed.chunks;
+    out->chunks += shard->arena_open.chunks + shard->arena_next.chunks + shard->arena_sealed.chunks;
     out->bytes_late += shard->late_bytes + shard->lates_cap * sizeof(*shard->lates);
     out->histograms += shard->sides.histograms;
     out->exemplars += shard->sides.exemplars;

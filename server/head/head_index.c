@@ -460,7 +460,7 @@ static void name_drop_freed(struct head_index *index, uint32_t id) NX_REQUIRES(i
     name->pair_count = kept;
     if (kept > 0)
         return;
-    NX_ASSERT(name->live == 0 && name->series == 0);
+    NX_ASSERT(name->live == 0 && name->series == 0 && name->value_bytes == 0);
     bool was_there = id_table_remove(&index->name_table, (uint32_t)name->hash, id);
     NX_ASSERT(was_there);
     index->heap_bytes -= name_text_bytes(name->len) + name->pair_cap * sizeof(*name->pairs);

@@ -18,11 +18,11 @@ enum lock_rank {
     LOCK_RANK_CATALOG = 50,   /* block/catalog: the one LMDB writer */
     LOCK_RANK_METADATA = 55,  /* storage/metadata_table */
     LOCK_RANK_RAW_CACHE = 60, /* ingest/raw_cache */
-    LOCK_RANK_WRITE_GATE = 65, /* storage/write_gate */
-    LOCK_RANK_HEAD_SHARD = 70, /* head: one shard's series and chunks */
+    LOCK_RANK_WRITE_GATE = 65,  /* storage/write_gate */
+    LOCK_RANK_HEAD_SHARD = 70,  /* head: one shard's series and chunks */
     LOCK_RANK_CARDINALITY = 75, /* head/cardinality: the newest view */
-    LOCK_RANK_HEAD_INDEX = 80, /* head/head_index: pairs and postings */
-    LOCK_RANK_HEAD_LOAD = 85,  /* head/head_loader: what is handed over at a start */
+    LOCK_RANK_HEAD_INDEX = 80,  /* head/head_index: pairs and postings */
+    LOCK_RANK_HEAD_LOAD = 85,   /* head/head_loader: what is handed over at a start */
     LOCK_RANK_JOURNAL =
         90, /* storage/committer: waiters; head/journal: its segments (never both) */
     LOCK_RANK_GROUP_CACHE = 100, /* block/group_cache */

@@ -60,7 +60,7 @@ struct cardinality_window {
 struct cardinality_totals {
     uint64_t series, metrics, labels, pairs; /* now */
     int64_t refreshed_ms;                    /* wall time of the view */
-    int64_t since_ms; /* wall time from which on growth is known */
+    int64_t since_ms;                        /* wall time from which on growth is known */
     struct cardinality_window hour, day;
 };
 

@@ -206,7 +206,7 @@ struct head_stats {
     int64_t min_time_ms, max_time_ms; /* of unflushed data; INT64_MAX/MIN when there is none */
     uint64_t
         unknown_samples; /* replayed for a slot that neither block nor journal defined: lost, to be reported */
-    uint64_t chunks; /* pieces of the series' streams, sealed ones included */
+    uint64_t chunks;                /* pieces of the series' streams, sealed ones included */
     uint64_t histograms, exemplars; /* taken since the start; samples count histograms too */
     /* Memory by kind: slots, tables and order; packed ids and texts; pairs and postings; streams, spare blocks
      * included; late samples; histograms and exemplars; what waits for the journal. */
