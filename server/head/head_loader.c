@@ -44,8 +44,8 @@ static void run_thread(void *argument)
         mutex_unlock(&loader->lock);
         apply(loader, batch, thread->number);
         mutex_lock(&loader->lock);
-        thread->taken++;
-        cond_signal(&loader->room);
+        if (++thread->taken >= loader->wanted)
+            cond_signal(&loader->room);
     }
     mutex_unlock(&loader->lock);
 }
@@ -64,8 +64,11 @@ static uint64_t all_taken(const struct head_loader *loader) NX_REQUIRES(loader->
 static void wait_until_taken(struct head_loader *loader, uint64_t count)
 {
     mutex_lock(&loader->lock);
+    loader->wanted = count;
+    cond_broadcast(&loader->work);
     while (all_taken(loader) < count)
         cond_wait(&loader->room, &loader->lock);
+    loader->wanted = UINT64_MAX;
     mutex_unlock(&loader->lock);
 }
 
@@ -91,10 +94,12 @@ nx_code head_loader_give(struct head_loader *loader, struct nx_err *err)
     }
     mutex_lock(&loader->lock);
     uint64_t given = ++loader->given;
-    cond_broadcast(&loader->work);
+    if (given % LOAD_WAKE == 0)
+        cond_broadcast(&loader->work);
+    bool is_full = given - all_taken(loader) >= LOAD_BATCHES;
     mutex_unlock(&loader->lock);
-    if (given >= LOAD_BATCHES)
-        wait_until_taken(loader, given - LOAD_BATCHES + 1);
+    if (is_full) /* half of the ring at once: each wait is two switches of threads */
+        wait_until_taken(loader, given - LOAD_BATCHES / 2);
     batch_reset(head_loader_batch(loader));
     return failure(loader, err);
 }
@@ -121,6 +126,7 @@ nx_code head_loader_new(struct head_loader **out_loader, struct head *head, unsi
     mutex_init(&loader->lock, LOCK_RANK_HEAD_LOAD);
     cond_init(&loader->work);
     cond_init(&loader->room);
+    loader->wanted = UINT64_MAX;
     nx_code code = NX_OK;
     loader->thread_count = threads;
     for (unsigned i = 0; i < threads; i++) {

@@ -11,6 +11,7 @@
 #include "head_internal.h"
 
 #define LOAD_BATCHES       32u   /* 2.5 MB of samples under way */
+#define LOAD_WAKE          4u    /* batches: a thread that waits is woken for so many, or for the last */
 #define LOAD_BATCH_SAMPLES 4096u /* a record of the journal */
 #define LOAD_BATCH_SERIES  256u
 
@@ -60,6 +61,7 @@ struct head_loader {
     struct nx_cond work;        /* a batch, or the end */
     struct nx_cond room;        /* a thread is done with one */
     uint64_t given;             /* [L:lock] to change; the loading thread's */
+    uint64_t wanted;            /* [L:lock] so many taken are waited for */
     bool is_stopping;           /* [L:lock] */
     struct nx_err failure;      /* [L:lock] NX_OK: none */
     _Atomic bool has_failed;    /* [A] relaxed */

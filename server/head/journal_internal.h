@@ -220,6 +220,7 @@ struct journal {
     char *dir;              /* [I] */
     char *quarantine_dir;   /* [I] may be NULL */
     uint64_t segment_bytes; /* [I] */
+    bool is_replay_ahead;   /* [I] */
 
     struct nx_mutex lock;
     struct journal_segment_list found;  /* between open and replay: every segment, by sequence */

@@ -16,10 +16,14 @@
  *           nobody was told about. Such a header begins on a page and within the largest commit, so the search is
  *           bounded.
  * Only commits above the released one can be damaged: the others may be overwritten by a new use of the file.
+ *
+ * Threads  with options.is_replay_ahead this thread reads, verifies and unpacks, another (journal_ahead.h) decodes and
+ *          calls the visitor. Before this one tells of damage, and at the end of a segment, it waits for the other: so
+ *          the first damage is the same one.
  */
 #include "narthex/base/mem.h"
 
-#include "journal_internal.h"
+#include "journal_ahead.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -45,10 +49,12 @@ struct replay {
     struct journal_replay_result *result;
     uint64_t released_commit;
     struct segment_reader reader;
+    struct journal_ahead *ahead; /* NULL: this thread decodes too */
 
-    struct journal_segment *segment; /* the one being read */
-    uint64_t stop;                   /* its known end, or END_OPEN */
-    bool is_finished;                /* its torn end was met */
+    struct journal_segment
+        *segment;     /* the one being read; changes when all records of it were taken */
+    uint64_t stop;    /* its known end, or END_OPEN */
+    bool is_finished; /* its torn end was met */
     bool is_skipping; /* released commits are passed over until one that is not released follows */
 
     uint64_t last_commit; /* highest number met, torn ones with a good record included */
@@ -105,14 +111,25 @@ static struct nx_bytes reader_view(struct segment_reader *reader, uint64_t offse
 
 /* ---- damage ---- */
 
-static void replay_damage(struct replay *replay, struct journal_segment *segment, const char *what,
-                          uint64_t offset, uint64_t first, uint64_t last)
+/* By the thread that decodes. */
+static void note_damage(struct replay *replay, struct journal_segment *segment, const char *what,
+                        uint64_t offset, uint64_t first, uint64_t last)
 {
     if (last <= replay->released_commit)
         return;
     if (!segment->is_damaged)
         journal_note_damage(segment, "%s at byte %" PRIu64 ", commits %" PRIu64 " to %" PRIu64,
                             what, offset, first, last);
+}
+
+/* By the thread that reads: what was read before is told before. A visitor's failure comes up with the next record. */
+static void replay_damage(struct replay *replay, struct journal_segment *segment, const char *what,
+                          uint64_t offset, uint64_t first, uint64_t last)
+{
+    struct nx_err later;
+    if (replay->ahead != NULL)
+        nx_ignore(journal_ahead_drain(replay->ahead, &later));
+    note_damage(replay, segment, what, offset, first, last);
 }
 
 static bool commit_at(struct replay *replay, uint64_t offset, struct journal_commit_header *out)
@@ -162,10 +179,10 @@ static nx_code replay_entries(struct replay *replay, const struct journal_record
         return NX_OK;
     }
     if (!is_visitor) {
-        replay_damage(replay, replay->segment,
-                      is_definitions ? "a record of definitions does not decode"
-                                     : "a record of side entries does not decode",
-                      offset, number, number);
+        note_damage(replay, replay->segment,
+                    is_definitions ? "a record of definitions does not decode"
+                                   : "a record of side entries does not decode",
+                    offset, number, number);
         return NX_OK;
     }
     *err = reason;
@@ -173,10 +190,11 @@ static nx_code replay_entries(struct replay *replay, const struct journal_record
 }
 
 /* Hands over a record that verifies, unless its commit is released. Codes other than the visitor's become damage. */
-static nx_code replay_record(struct replay *replay, const struct journal_record *record,
-                             struct nx_bytes payload, uint64_t number, uint64_t offset,
-                             struct nx_err *err)
+static nx_code take_record(void *context, const struct journal_record *record,
+                           struct nx_bytes payload, uint64_t number, uint64_t offset,
+                           struct nx_err *err)
 {
+    struct replay *replay = context;
     struct journal_codec *codec = replay->journal->codec;
     bool is_wanted = number > replay->released_commit;
     if (record->type != JOURNAL_RECORD_SAMPLE_COLUMNS)
@@ -184,8 +202,8 @@ static nx_code replay_record(struct replay *replay, const struct journal_record 
     /* unwanted ones too: later values build on them */
     nx_code code = journal_record_get_samples(codec, record, payload);
     if (code != NX_OK) {
-        replay_damage(replay, replay->segment, "a record of samples does not decode", offset,
-                      number, number);
+        note_damage(replay, replay->segment, "a record of samples does not decode", offset, number,
+                    number);
         return NX_OK;
     }
     if (!is_wanted)
@@ -197,6 +215,15 @@ static nx_code replay_record(struct replay *replay, const struct journal_record 
         replay->segment->sample_count += record->count;
     }
     return code;
+}
+
+static nx_code replay_record(struct replay *replay, const struct journal_record *record,
+                             struct nx_bytes payload, uint64_t number, uint64_t offset,
+                             struct nx_err *err)
+{
+    return replay->ahead != NULL
+               ? journal_ahead_push(replay->ahead, record, payload, number, offset, err)
+               : take_record(replay, record, payload, number, offset, err);
 }
 
 static bool record_at(struct replay *replay, uint64_t offset, uint64_t limit,
@@ -339,6 +366,10 @@ static nx_code replay_segment(struct replay *replay, struct journal_segment *seg
         return code;
     code = replay_commits(replay, next_first_commit, err);
     struct nx_err ignored;
+    if (replay->ahead != NULL) {
+        nx_code taken = journal_ahead_drain(replay->ahead, code == NX_OK ? err : &ignored);
+        code = code == NX_OK ? taken : code;
+    }
     nx_ignore(reader->io->close(reader->io, reader->fd, &ignored));
     if (reader->has_read_error)
         journal_note_damage(segment, "the file cannot be read everywhere");
@@ -494,7 +525,12 @@ nx_code journal_replay(struct journal *journal, uint64_t released_commit,
     size_t count = build_chain(&replay, chain);
     if (count > 0 && found->items[chain[0].index]->first_commit - 1 > replay.last_commit)
         replay.last_commit = found->items[chain[0].index]->first_commit - 1;
-    nx_code code = replay_chain(&replay, chain, count, err);
+    nx_code code = NX_OK;
+    if (journal->is_replay_ahead && count > 0)
+        code = journal_ahead_new(&replay.ahead, take_record, &replay, err);
+    if (code == NX_OK)
+        code = replay_chain(&replay, chain, count, err);
+    journal_ahead_free(replay.ahead);
     nx_free(chain);
     nx_buf_deinit(&replay.reader.window);
     if (code != NX_OK)

@@ -295,6 +295,7 @@ nx_code journal_open(struct journal **out_journal, const struct journal_options 
     journal->quarantine_dir =
         options->quarantine_dir == NULL ? NULL : nx_strdup(options->quarantine_dir);
     journal->segment_bytes = segment_bytes / JOURNAL_PAGE_BYTES * JOURNAL_PAGE_BYTES;
+    journal->is_replay_ahead = options->is_replay_ahead;
     mutex_init(&journal->lock, LOCK_RANK_JOURNAL);
     journal->next_name = 1;
     journal->next_sequence = 1;

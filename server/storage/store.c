@@ -157,10 +157,12 @@ static nx_code load_series(void *context, uint32_t rank, uint32_t slot, const ui
     return head_load_series_pairs(loading->head, slot, pairs, count, err);
 }
 
-/* One processor reads, the others apply. */
+/* Of two processors both apply: reading, decoding and applying are stages, none of which is half of the work. */
 static unsigned load_threads(void)
 {
-    unsigned count = thread_cpu_count() - 1;
+    unsigned count = thread_cpu_count();
+    if (count == 1)
+        return 0;
     return count < LOAD_THREADS_MAX ? count : LOAD_THREADS_MAX;
 }
 
@@ -284,6 +286,7 @@ static nx_code replay_journal(struct store *store, struct store_open_result *res
         .dir = dir,
         .segment_bytes = store->options.journal_segment_bytes,
         .quarantine_dir = quarantine,
+        .is_replay_ahead = load_threads() > 0,
     };
     if (store->options.is_read_only && !io_exists(dir)) {
         head_load_finish(store->head);

@@ -189,6 +189,8 @@ size_t scratch_count(const char *dir, const char *suffix)
     return counting.count;
 }
 
+bool journal_test_is_ahead;
+
 struct journal *journal_test_open(const struct scratch *scratch, const struct io *io,
                                   uint64_t segment_bytes)
 {
@@ -199,6 +201,7 @@ struct journal *journal_test_open(const struct scratch *scratch, const struct io
         .dir = scratch->journal,
         .quarantine_dir = scratch->quarantine,
         .segment_bytes = segment_bytes,
+        .is_replay_ahead = journal_test_is_ahead,
     };
     nx_code code = journal_open(&journal, &options, &err);
     if (code != NX_OK)

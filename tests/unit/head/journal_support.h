@@ -55,6 +55,8 @@ void scratch_make(struct scratch *scratch);
 void scratch_remove(struct scratch *scratch);
 size_t scratch_count(const char *dir, const char *suffix); /* entries whose name ends so */
 
+/* Journals that are opened from now on replay by two threads. */
+extern bool journal_test_is_ahead;
 struct journal *journal_test_open(const struct scratch *scratch, const struct io *io,
                                   uint64_t segment_bytes);
 /* Opens and replays above `released` into `log`; fails the test when that fails. */

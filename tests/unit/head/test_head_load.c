@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_head_load.c - a start from a block's series and the journal, and what damaged ones cannot do. */
 #include "head_support.h"
+#include "journal_support.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,6 +217,117 @@ static void test_load_by_threads_makes_the_same_head(void **state)
     }
     nx_buf_deinit(&expected);
     nx_free(labels);
+}
+
+/* ---- a damaged journal ---- */
+
+enum {
+    FILED = 300,
+    FILED_COMMITS = 12,
+};
+
+/* A segment of definitions and samples, every fifth of them late. */
+static void write_journal(const struct scratch *scratch, const struct test_labels *labels)
+{
+    struct journal *journal = journal_test_open(scratch, io_real(), JOURNAL_SEGMENT_MIN);
+    struct journal_replay_result result;
+    struct journal_visitor none = head_journal_visitor; /* nothing is there to visit */
+    struct nx_err err;
+    assert_int_equal(journal_replay(journal, 0, &none, &result, &err), NX_OK);
+    struct journal_buffer buffer = {0};
+    for (int round = 0; round < FILED_COMMITS; round++) {
+        journal_buffer_reserve(&buffer, FILED);
+        for (int i = 0; i < FILED; i++) {
+            uint32_t slot = slot_in_shard_of(labels[i].labels, (uint32_t)i);
+            if (i % FILED_COMMITS == round)
+                journal_buffer_define(&buffer, slot, labels[i].labels);
+            if (i % FILED_COMMITS <= round)
+                journal_buffer_push(&buffer, slot, T0 + round * 15000 - (i % 5 == 0 ? 40000 : 0),
+                                    float_bits(round * 0.25 * i));
+        }
+        uint64_t commit;
+        assert_int_equal(journal_test_commit(journal, &buffer, &commit), NX_OK);
+        journal_buffer_reset(&buffer);
+    }
+    journal_buffer_deinit(&buffer);
+    journal_test_close(journal);
+}
+
+/* All that a start makes of the journal: the head, the numbers, the damage. threads 0: one thread does everything. */
+static void print_start(const struct scratch *scratch, unsigned threads, struct nx_buf *out)
+{
+    struct head *head = test_head_new(0);
+    struct nx_err err;
+    struct journal_replay_result result;
+    struct journal_visitor visitor = head_journal_visitor;
+    visitor.context = head;
+    assert_int_equal(head_load_threads(head, threads, &err), NX_OK);
+    journal_test_is_ahead = threads > 0;
+    struct journal *journal = journal_test_open(scratch, io_real(), JOURNAL_SEGMENT_MIN);
+    journal_test_is_ahead = false;
+    assert_int_equal(journal_replay(journal, 0, &visitor, &result, &err), NX_OK);
+    assert_int_equal(head_load_wait(head, &err), NX_OK);
+    head_load_finish(head);
+    struct head_stats stats;
+    head_stats(head, &stats);
+    nx_buf_printf(out, "%d %d %d %d %d %u '%s' %d %d %d\n", (int)result.commits,
+                  (int)result.samples, (int)result.definitions, (int)result.last_commit,
+                  (int)result.has_torn_tail, result.damaged_segments, result.damage,
+                  (int)stats.series, (int)stats.unknown_samples, (int)stats.late_samples);
+    print_flush(head, out);
+    journal_test_close(journal);
+    head_free(head);
+}
+
+/* Bytes flipped anywhere, several at once, or the end cut off: the number of threads changes nothing. */
+static void test_start_from_a_damaged_journal_is_the_same_by_threads(void **state)
+{
+    (void)state;
+    struct test_labels *labels = nx_calloc(FILED, sizeof(*labels));
+    for (int i = 0; i < FILED; i++)
+        make(&labels[i], i);
+    struct scratch scratch;
+    scratch_make(&scratch);
+    write_journal(&scratch, labels);
+    char path[700];
+    snprintf(path, sizeof(path), "%s/00000001.nxj", scratch.journal);
+    struct nx_buf image = {0};
+    struct nx_buf expected = {0};
+    struct nx_buf got = {0};
+    struct nx_err err;
+    assert_int_equal(io_read_file(io_real(), path, SIZE_MAX / 2, &image, &err), NX_OK);
+    struct rand_state rand;
+    rand_seed(&rand, 5);
+    unsigned damaged = 0;
+    unsigned torn = 0;
+    for (unsigned round = 0; round < 60; round++) {
+        FILE *file = fopen(path, "wb");
+        assert_non_null(file);
+        size_t bytes = round % 4 == 3 ? rand_below(&rand, image.len) : image.len;
+        struct nx_buf copy = {0};
+        nx_buf_append(&copy, image.data, image.len);
+        for (unsigned flips = round % 4; flips > 0; flips--)
+            copy.data[JOURNAL_PAGE_BYTES + rand_below(&rand, image.len - JOURNAL_PAGE_BYTES)] ^= 4;
+        assert_int_equal(fwrite(copy.data, 1, bytes, file), bytes);
+        assert_int_equal(fclose(file), 0);
+        nx_buf_deinit(&copy);
+        static const unsigned threads[] = {0, 1, 2, 16};
+        for (size_t k = 0; k < NX_ARRAY_LEN(threads); k++) {
+            struct nx_buf *out = k == 0 ? &expected : &got;
+            nx_buf_reset(out);
+            assert_int_equal(io_remove_tree(io_real(), scratch.quarantine, &err), NX_OK);
+            print_start(&scratch, threads[k], out);
+            assert_true(nx_str_eq(nx_buf_str(out), nx_buf_str(&expected)));
+        }
+        damaged += memmem(expected.data, expected.len, "''", 2) == NULL;
+        torn += bytes < image.len;
+    }
+    assert_true(damaged > 10 && torn > 10);
+    nx_buf_deinit(&image);
+    nx_buf_deinit(&expected);
+    nx_buf_deinit(&got);
+    nx_free(labels);
+    scratch_remove(&scratch);
 }
 
 /* What one call would refuse is told by the wait, and the head can be freed at any time. */
@@ -460,6 +572,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_load_in_label_order),
         cmocka_unit_test(test_load_by_threads_makes_the_same_head),
+        cmocka_unit_test(test_start_from_a_damaged_journal_is_the_same_by_threads),
         cmocka_unit_test(test_load_by_threads_tells_what_is_wrong),
         cmocka_unit_test(test_load_by_pairs_is_loading_by_labels),
         cmocka_unit_test(test_load_in_any_order),

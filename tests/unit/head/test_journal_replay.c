@@ -229,6 +229,8 @@ static void test_journal_flipped_byte_loses_only_its_record_and_is_told(void **s
     scratch_make(&scratch);
     for (size_t at = 0; at < image.bytes.len; at++) {
         int commit = commit_of(&image, at);
+        if (journal_test_is_ahead && at % 16 > 1 && at % 9 != 8)
+            continue;
         if (commit < 0 && at >= JOURNAL_PAGE_BYTES && at % 64 != 0)
             continue; /* padding: now and then is enough */
         if (at < JOURNAL_PAGE_BYTES && at % 2048 >= JOURNAL_HEADER_BYTES && at % 64 != 0)
@@ -797,6 +799,7 @@ static void test_journal_stored_segment_is_read(void **state)
     scratch_remove(&scratch);
 }
 
+/* Everything above once more, replayed by two threads. */
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -818,5 +821,7 @@ int main(void)
         cmocka_unit_test(test_journal_many_torn_lives_lose_nothing_acknowledged),
         cmocka_unit_test(test_journal_stored_segment_is_read),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("one thread", tests, NULL, NULL);
+    journal_test_is_ahead = true;
+    return failed + cmocka_run_group_tests_name("two threads", tests, NULL, NULL);
 }
