@@ -295,7 +295,7 @@ static void test_start_from_a_damaged_journal_is_the_same_by_threads(void **stat
     struct nx_buf expected = {0};
     struct nx_buf got = {0};
     struct nx_err err;
-    assert_int_equal(io_read_file(io_real(), path, SIZE_MAX / 2, &image, &err), NX_OK);
+    assert_int_equal(io_read_file(io_real(), path, JOURNAL_SEGMENT_MIN, &image, &err), NX_OK);
     struct rand_state rand;
     rand_seed(&rand, 5);
     unsigned damaged = 0;
