@@ -3,15 +3,15 @@
  *   the loading thread                ring of batches                threads 0 .. n-1, each with the shards s % n
  *   intern pairs, copy samples  -->  [ series ][ samples ] ...  -->  make series, append samples
  *
- * Every thread sees every batch, in order, and takes its shards' part: so a shard's order is kept. Only the loading
- * thread touches the index. Without threads a batch is applied at once by the loading thread.
+ * The loading thread is whichever calls the visitor; it alone touches the index. Every thread sees every batch, in
+ * order, and takes its shards' part: so a shard's order is kept. Without threads a batch is applied at once.
  */
 #pragma once
 
 #include "head_internal.h"
 
 #define LOAD_BATCHES       32u   /* 2.5 MB of samples under way */
-#define LOAD_WAKE          4u    /* batches: a thread that waits is woken for so many, or for the last */
+#define LOAD_WAKE          4u    /* batches that a waiting thread is woken for, or the last ones */
 #define LOAD_BATCH_SAMPLES 4096u /* a record of the journal */
 #define LOAD_BATCH_SERIES  256u
 

@@ -70,7 +70,8 @@ struct journal_options {
     const char *dir;            /* created when absent; copied */
     uint64_t segment_bytes;     /* 0: JOURNAL_SEGMENT_BYTES */
     const char *quarantine_dir; /* where damaged segments go; copied */
-    bool is_replay_ahead; /* replay calls the visitor from a thread of its own, which it ends before it returns */
+    bool
+        is_replay_ahead; /* replay calls the visitor from a thread of its own, which it ends before it returns */
 };
 
 /* Reads the headers of all segments, writes nothing. */
