@@ -47,6 +47,7 @@ static void collect(void *context)
     metrics_set_at(METRIC_MEMORY_BYTES, 9, (double)stats.cardinality_bytes);
     metrics_set(METRIC_JOURNAL_SEGMENTS, (double)stats.journal.segments_live);
     metrics_set(METRIC_BLOCKS, (double)stats.blocks);
+    metrics_set(METRIC_BLOCKS_UNREADABLE, (double)stats.unreadable_blocks);
     metrics_set(METRIC_BLOCK_BYTES, (double)stats.block_bytes);
     metrics_set(METRIC_BLOCK_SAMPLES, (double)stats.block_samples);
     metrics_set(METRIC_TOMBSTONES, (double)stats.tombstones);

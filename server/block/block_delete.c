@@ -102,6 +102,14 @@ static nx_code delete_all(struct block_list *list, struct deletion *deletion,
                           const struct block_snapshot *snapshot, struct nx_err *err)
 {
     nx_code code = NX_OK;
+    for (size_t i = 0; i < snapshot->absent_count; i++)
+        if (snapshot->absent[i].is_unreadable &&
+            snapshot->absent[i].min_ms <= deletion->what->max_ms &&
+            snapshot->absent[i].max_ms >= deletion->what->min_ms)
+            return nx_err_set(err, NX_E_IO,
+                              "block %s cannot be read now, and what it holds would come back: "
+                              "nothing was deleted",
+                              snapshot->absent[i].meta.ulid);
     for (size_t i = 0; code == NX_OK && i < snapshot->count; i++)
         code = delete_in(list, deletion, snapshot->blocks[i], snapshot->tombstones[i], err);
     if (code != NX_OK)

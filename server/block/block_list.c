@@ -6,7 +6,7 @@
  *          row              tmp/<ulid>       blocks/<ulid>             row stays       directory, then row
  *
  * What a crash leaves is decided by the row alone: BUILDING and RETIRED directories are removed at start, in tmp/ and
- * in blocks/; LIVE ones are opened; a directory in blocks/ without a row goes to quarantine/.
+ * in blocks/; LIVE ones are opened, or, when the disk does not give them, kept as absent; a directory in blocks/ without a row goes to quarantine/.
  *
  * Locks   `lock` guards the arrays and the blocks' tombstones, never held over I/O. `publishing`, above it, lets
  *         publishes and deletes come one after the other; quarantine may come from any thread.
@@ -19,6 +19,7 @@
 #include "narthex/base/thread.h"
 #include "narthex/block/map_guard.h"
 
+#include "absent.h"
 #include "block_files.h"
 #include "block_format.h"
 #include "block_meta.h"
@@ -41,6 +42,7 @@ struct block_list {
     size_t live_count, live_cap;       /* [L:lock] */
     struct block **retired;            /* [L:lock] one reference each, until they are swept */
     size_t retired_count, retired_cap; /* [L:lock] */
+    struct absent_list absent;         /* [L:lock] */
     uint64_t quarantined;              /* [L:lock] */
     char damage[240];                  /* [L:lock] */
 };
@@ -97,23 +99,18 @@ static struct block *live_remove_locked(struct block_list *list, const char *uli
 /* ---- quarantine ---- */
 
 /* Moves a directory of blocks/ there, with a reason file beside it. */
-static nx_code quarantine_dir(struct block_list *list, const char *name, const char *reason,
-                              struct nx_err *err)
+static nx_code quarantine_dir(struct block_list *list, const char *name,
+                              const struct block_absent *item, struct nx_err *err)
 {
     if (list->is_read_only)
         return NX_OK;
-    struct nx_buf from = {0}, to = {0}, file = {0};
+    struct nx_buf from = {0}, to = {0}, file = {0}, text = {0};
     path_join(&from, list->blocks_dir, name);
     path_join(&to, list->quarantine_dir, name);
+    absent_reason_text(item, &text);
     nx_buf_printf(&file, "%s/%s.reason", list->quarantine_dir, name);
     nx_buf_append_byte(&file, 0);
-    char text[400];
-    int length = snprintf(text, sizeof(text), "%s\n", reason);
-    nx_code code = io_write_file(
-        list->io, (const char *)file.data,
-        (struct nx_bytes){(const uint8_t *)text,
-                          (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1},
-        err);
+    nx_code code = io_write_file(list->io, (const char *)file.data, nx_buf_bytes(&text), err);
     if (code == NX_OK && io_exists((const char *)from.data))
         code = list->io->rename(list->io, (const char *)from.data, (const char *)to.data, err);
     if (code == NX_OK)
@@ -123,7 +120,17 @@ static nx_code quarantine_dir(struct block_list *list, const char *name, const c
     nx_buf_deinit(&from);
     nx_buf_deinit(&to);
     nx_buf_deinit(&file);
+    nx_buf_deinit(&text);
     return code;
+}
+
+/* What did not come to quarantine/ is absent all the same. */
+static void keep_absent(struct block_list *list, struct block_absent *item)
+{
+    item->is_kept = true;
+    mutex_lock(&list->lock);
+    absent_add(&list->absent, item);
+    mutex_unlock(&list->lock);
 }
 
 static void note_damage(struct block_list *list, const char *reason)
@@ -138,8 +145,12 @@ nx_code block_list_quarantine(struct block_list *list, struct block *block, cons
                               struct nx_err *err)
 {
     const char *ulid = block_meta(block)->ulid;
+    struct block_absent item = absent_of(ulid, block_meta(block), reason);
+    item.is_kept = true; /* until it is moved */
     mutex_lock(&list->lock);
     struct block *removed = live_remove_locked(list, ulid);
+    if (removed != NULL)
+        absent_add(&list->absent, &item);
     mutex_unlock(&list->lock);
     if (removed == NULL)
         return NX_OK;
@@ -147,9 +158,14 @@ nx_code block_list_quarantine(struct block_list *list, struct block *block, cons
     log_error("store", "block is damaged and set aside in quarantine/", LOG_STR("block", ulid),
               LOG_STR("reason", reason));
     /* Directory first: a row without a directory is found at start, a directory without a row would be moved again. */
-    nx_code code = quarantine_dir(list, ulid, reason, err);
-    if (code == NX_OK && !list->is_read_only)
+    nx_code code = quarantine_dir(list, ulid, &item, err);
+    if (code == NX_OK && !list->is_read_only) {
+        item.is_kept = false;
+        mutex_lock(&list->lock);
+        absent_add(&list->absent, &item);
+        mutex_unlock(&list->lock);
         code = catalog_forget(list->catalog, ulid, err);
+    }
     block_unref(removed);
     return code;
 }
@@ -168,11 +184,10 @@ static nx_code remove_dir(struct block_list *list, const char *parent, const cha
     return code;
 }
 
-/* Whether the failure tells of this block's bytes, and not of the process or the machine. */
-static bool is_block_damage(const struct nx_err *err)
+/* Whether the disk did not give the block: its bytes may be good. Other errors are of the process or the machine. */
+static bool is_unreadable(const struct nx_err *err)
 {
-    return err->code == NX_E_CORRUPT || err->code == NX_E_NOT_FOUND ||
-           (err->code == NX_E_IO && err->sys == EIO);
+    return err->code == NX_E_IO && (err->sys == EIO || err->sys == ESTALE || err->sys == ETIMEDOUT);
 }
 
 /* A read of the mapped index failed while the block was served. */
@@ -190,8 +205,9 @@ static nx_code check_mark(struct block_list *list, const char *ulid, struct nx_e
                       BLOCK_INDEX_NAME, BLOCK_BAD_NAME);
 }
 
-static nx_code start_live(struct block_list *list, const char *ulid, const struct block_meta *meta,
-                          struct nx_err *err)
+/* The block of a row, and whether it is that one. */
+static nx_code open_row(struct block_list *list, const char *ulid, const struct block_meta *meta,
+                        struct block **out_block, struct nx_err *err)
 {
     struct nx_buf path = {0};
     struct block *block = NULL;
@@ -206,21 +222,52 @@ static nx_code start_live(struct block_list *list, const char *ulid, const struc
         block_unref(block);
         code = nx_err_set(err, NX_E_CORRUPT, "block %s: not the one that the catalog knows", ulid);
     }
+    if (code == NX_OK)
+        *out_block = block;
+    return code;
+}
+
+/* A live block that was never opened goes to quarantine/. */
+static nx_code set_row_aside(struct block_list *list, const char *ulid,
+                             const struct block_meta *meta, const char *reason, struct nx_err *err)
+{
+    struct block_absent item = absent_of(ulid, meta, reason);
+    note_damage(list, reason);
+    keep_absent(list, &item);
+    nx_code code = quarantine_dir(list, ulid, &item, err);
+    if (code != NX_OK || list->is_read_only)
+        return code;
+    item.is_kept = false;
+    mutex_lock(&list->lock);
+    absent_add(&list->absent, &item);
+    mutex_unlock(&list->lock);
+    return catalog_forget(list->catalog, ulid, err);
+}
+
+static nx_code start_live(struct block_list *list, const char *ulid, const struct block_meta *meta,
+                          struct nx_err *err)
+{
+    struct block *block = NULL;
+    nx_code code = open_row(list, ulid, meta, &block, err);
     if (code == NX_OK) {
         mutex_lock(&list->lock);
         live_insert_locked(list, block);
         mutex_unlock(&list->lock);
         return NX_OK;
     }
-    if (!is_block_damage(err))
-        return code;
     char reason[sizeof(err->msg)];
     snprintf(reason, sizeof(reason), "%s", err->msg);
-    note_damage(list, reason);
-    code = quarantine_dir(list, ulid, reason, err);
-    if (code != NX_OK || list->is_read_only)
+    if (is_unreadable(err)) {
+        struct block_absent item = absent_of(ulid, meta, reason);
+        item.is_unreadable = true;
+        log_error("store", "block cannot be read; it stays, and is tried again",
+                  LOG_STR("block", ulid), LOG_STR("reason", reason));
+        keep_absent(list, &item);
+        return NX_OK;
+    }
+    if (code != NX_E_CORRUPT && code != NX_E_NOT_FOUND)
         return code;
-    return catalog_forget(list->catalog, ulid, err);
+    return set_row_aside(list, ulid, meta, reason, err);
 }
 
 static nx_code start_row(void *context, const char *ulid, enum catalog_state state,
@@ -252,10 +299,33 @@ static nx_code start_entry(void *context, const char *name, bool is_directory, s
     for (size_t i = 0; i < list->live_count; i++)
         if (strcmp(block_meta(list->live[i])->ulid, name) == 0)
             return NX_OK;
+    const struct block_absent *known = absent_find(&list->absent, name);
+    if (known != NULL && known->is_unreadable)
+        return NX_OK;
     char reason[300];
     snprintf(reason, sizeof(reason), "blocks/%.100s is not in the catalog", name);
     note_damage(list, reason);
-    return quarantine_dir(list, name, reason, err);
+    struct block_absent item = absent_of("", NULL, reason);
+    return quarantine_dir(list, name, &item, err);
+}
+
+/* The journal names series by slots that the newest level-0 block defines. */
+static nx_code check_newest_flush(struct block_list *list, struct nx_err *err)
+{
+    struct block *newest = block_list_newest_flush(list);
+    uint64_t commit = newest == NULL ? 0 : block_meta(newest)->commit_max;
+    bool has_newest = newest != NULL;
+    block_unref(newest);
+    for (size_t i = 0; i < list->absent.count; i++) {
+        const struct block_absent *item = &list->absent.items[i];
+        if (item->is_unreadable && item->meta.level == 0 &&
+            (!has_newest || item->meta.commit_max >= commit))
+            return nx_err_set(err, NX_E_IO,
+                              "the newest block cannot be read, and without it nobody knows the "
+                              "series of the journal (storage repair sets it aside): %.200s",
+                              item->reason);
+    }
+    return NX_OK;
 }
 
 static nx_code start_tmp_entry(void *context, const char *name, bool is_directory,
@@ -288,6 +358,8 @@ static nx_code list_start_read_only(struct block_list *list, const char *data_di
     nx_code code = catalog_open_read_only(&list->catalog, path_join(&path, data_dir, "catalog.mdb"),
                                           false, err);
     nx_buf_deinit(&path);
+    if (code == NX_OK)
+        code = absent_scan(&list->absent, list->io, list->quarantine_dir, err);
     if (code == NX_OK)
         code = catalog_each(list->catalog, start_row, list, err);
     return code == NX_OK ? catalog_each_tombstones(list->catalog, start_tombstones, list, err)
@@ -342,9 +414,13 @@ static nx_code list_start(struct block_list *list, const char *data_dir, struct 
     if (code == NX_OK)
         code = catalog_each(list->catalog, start_row, list, err);
     if (code == NX_OK)
+        code = check_newest_flush(list, err);
+    if (code == NX_OK)
         code = catalog_each_tombstones(list->catalog, start_tombstones, list, err);
     if (code == NX_OK)
         code = io_each_entry(list->io, list->blocks_dir, start_entry, list, err);
+    if (code == NX_OK)
+        code = absent_scan(&list->absent, list->io, list->quarantine_dir, err);
     if (code == NX_OK)
         code = io_each_entry(list->io, list->tmp_dir, start_tmp_entry, list, err);
     return code;
@@ -388,6 +464,7 @@ void block_list_close(struct block_list *list)
     group_cache_free(list->cache);
     mutex_deinit(&list->lock);
     mutex_deinit(&list->publishing);
+    absent_deinit(&list->absent);
     nx_free(list->live);
     nx_free(list->retired);
     nx_free(list->blocks_dir);
@@ -427,6 +504,7 @@ void block_list_snapshot(struct block_list *list, int64_t min_ms, int64_t max_ms
         out->tombstones[out->count] = tombstones_ref(list->live[i]->tombstones);
         out->blocks[out->count++] = block_ref(list->live[i]);
     }
+    out->absent = absent_copy(&list->absent, min_ms, max_ms, &out->absent_count);
     mutex_unlock(&list->lock);
 }
 
@@ -438,7 +516,81 @@ void block_snapshot_end(struct block_snapshot *snapshot)
     }
     nx_free(snapshot->blocks);
     nx_free(snapshot->tombstones);
+    nx_free(snapshot->absent);
     *snapshot = (struct block_snapshot){0};
+}
+
+/* ---- what is absent ---- */
+
+bool block_list_is_absent(struct block_list *list, const struct block_absent *item)
+{
+    if (item->is_unreadable || item->is_kept)
+        return true;
+    struct nx_buf path = {0};
+    bool is_there = io_exists(path_join(&path, list->quarantine_dir, item->meta.ulid));
+    nx_buf_deinit(&path);
+    if (is_there)
+        return true;
+    mutex_lock(&list->lock);
+    const struct block_absent *found = absent_find(&list->absent, item->meta.ulid);
+    if (found != NULL && !found->is_kept)
+        absent_remove(&list->absent, item->meta.ulid);
+    mutex_unlock(&list->lock);
+    return false;
+}
+
+static nx_code reopen_tombstones(void *context, const char *ulid, struct nx_bytes packed,
+                                 struct nx_err *err)
+{
+    struct block *block = context;
+    if (strcmp(block_meta(block)->ulid, ulid) != 0)
+        return NX_OK;
+    return tombstones_unpack(packed, (uint32_t)block_meta(block)->series_count, &block->tombstones,
+                             err);
+}
+
+/* Deletes and publishes wait meanwhile. */
+static void retry_one(struct block_list *list, const struct block_absent *item)
+    NX_REQUIRES(list->publishing)
+{
+    const char *ulid = item->meta.ulid;
+    struct block *block = NULL;
+    struct nx_err err, reason;
+    nx_code code = open_row(list, ulid, &item->meta, &block, &reason);
+    if (code == NX_OK)
+        code = catalog_each_tombstones(list->catalog, reopen_tombstones, block, &reason);
+    if (code == NX_OK) {
+        mutex_lock(&list->lock);
+        live_insert_locked(list, block);
+        absent_remove(&list->absent, ulid);
+        mutex_unlock(&list->lock);
+        log_info("store", "block can be read again", LOG_STR("block", ulid));
+        return;
+    }
+    block_unref(block);
+    if (code != NX_E_CORRUPT)
+        return;
+    log_error("store", "block is damaged and set aside in quarantine/", LOG_STR("block", ulid),
+              LOG_STR("reason", reason.msg));
+    nx_ignore(set_row_aside(list, ulid, &item->meta, reason.msg, &err));
+}
+
+size_t block_list_retry(struct block_list *list)
+{
+    size_t count = 0;
+    mutex_lock(&list->publishing);
+    mutex_lock(&list->lock);
+    struct block_absent *items = absent_copy(&list->absent, INT64_MIN, INT64_MAX, &count);
+    mutex_unlock(&list->lock);
+    for (size_t i = 0; i < count; i++)
+        if (items[i].is_unreadable)
+            retry_one(list, &items[i]);
+    mutex_lock(&list->lock);
+    count = absent_unreadable(&list->absent);
+    mutex_unlock(&list->lock);
+    mutex_unlock(&list->publishing);
+    nx_free(items);
+    return count;
 }
 
 struct block *block_list_newest_flush(struct block_list *list)
@@ -479,6 +631,7 @@ void block_list_stats(struct block_list *list, struct block_list_stats *out)
         out->tombstone_bytes += tombstones_packed(tombstones).len;
     }
     out->quarantined = list->quarantined;
+    out->unreadable = absent_unreadable(&list->absent);
     out->waiting = list->retired_count;
     memcpy(out->damage, list->damage, sizeof(out->damage));
     mutex_unlock(&list->lock);

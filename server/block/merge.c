@@ -667,6 +667,18 @@ static size_t gather_metas(const struct block_snapshot *snapshot, struct block_m
     return count;
 }
 
+/* A block that cannot be read now may come back, and then its place among the others must be what it was. */
+static bool overlaps_unreadable(const struct block_snapshot *snapshot,
+                                const struct block_meta *metas, const struct merge_job *job)
+{
+    for (size_t i = 0; i < snapshot->absent_count; i++)
+        for (size_t j = 0; snapshot->absent[i].is_unreadable && j < job->source_count; j++)
+            if (snapshot->absent[i].min_ms <= metas[job->source_index[j]].max_time_ms &&
+                snapshot->absent[i].max_ms >= metas[job->source_index[j]].min_time_ms)
+                return true;
+    return false;
+}
+
 nx_code merge_run(struct block_list *list, int64_t now_ms, bool force, _Atomic bool *is_stopping,
                   bool *out_worked, struct merge_result *out_result, struct nx_err *err)
 {
@@ -677,7 +689,8 @@ nx_code merge_run(struct block_list *list, int64_t now_ms, bool force, _Atomic b
     size_t count = gather_metas(&snapshot, metas, at);
     struct merge_job job = {0};
     nx_code code = NX_OK;
-    bool is_planned = merge_plan(metas, count, now_ms, force, &job);
+    bool is_planned = merge_plan(metas, count, now_ms, force, &job) &&
+                      !overlaps_unreadable(&snapshot, metas, &job);
     struct merge *merge = NULL;
     const char *ulids[MERGE_SOURCES_MAX];
     if (is_planned) {

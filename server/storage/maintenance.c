@@ -31,6 +31,7 @@
  500u /* chosen: of passes that take long, one takes this part of the time */
 #define BACKOFF_MIN_NS (5 * SECOND_NS)
 #define BACKOFF_MAX_NS (300 * SECOND_NS)
+#define RETRY_PACE_NS (60 * SECOND_NS)
 #define URGENT_PARTS                                                                               \
  16u /* chosen: samples in the head are worth a flush at this part of the limit */
 #define URGENT_HEAVY_NS  (2 * SECOND_NS)
@@ -318,6 +319,13 @@ static void run_note(struct store *store)
     job_done(&store->jobs.note, "journal", code, &err, NOTE_PACE_NS);
 }
 
+/* Blocks that the disk did not give when the store was opened. */
+static void run_retry(struct store *store)
+{
+    size_t left = block_list_retry(store->blocks);
+    store->jobs.retry.next_ns = left > 0 ? now_ns() + RETRY_PACE_NS : UINT64_MAX;
+}
+
 /* A piece now and then; one line for a run that found something. */
 static void run_scrub(struct store *store)
 {
@@ -360,6 +368,7 @@ static void run_due_jobs(struct store *store)
         {offsetof(struct store, jobs.note), run_note},
         {offsetof(struct store, jobs.scrub), run_scrub},
         {offsetof(struct store, jobs.cardinality), run_cardinality},
+        {offsetof(struct store, jobs.retry), run_retry},
     };
     if (atomic_exchange_explicit(&store->is_retain_wanted, false, memory_order_relaxed))
         store->jobs.retain.next_ns = 0;
@@ -403,6 +412,7 @@ nx_code maintenance_start(struct store *store, struct nx_err *err)
     store->jobs.verify.next_ns = now + SECOND_NS;
     store->jobs.note.next_ns = now + SECOND_NS;
     store->jobs.cardinality.next_ns = now + SECOND_NS;
+    store->jobs.retry.next_ns = now + RETRY_PACE_NS;
     return thread_start(&store->maintenance, "maintenance", maintenance_run, store, err);
 }
 

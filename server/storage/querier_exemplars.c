@@ -215,6 +215,7 @@ nx_code querier_exemplars(struct querier *querier, const struct matcher *matcher
     if (code == NX_OK) {
         /* Of all blocks: exemplars may lie beside the samples' range. */
         block_list_snapshot(querier->blocks, INT64_MIN, INT64_MAX, &snapshot);
+        querier_warn_absent(querier, &snapshot, min_ms, max_ms, warnings, arena);
         for (size_t i = 0; i < snapshot.count && code == NX_OK; i++)
             code = search_block(&search, snapshot.blocks[i],
                                 snapshot.tombstones != NULL ? snapshot.tombstones[i] : NULL,

@@ -143,6 +143,7 @@ static nx_code list_dictionaries(struct listing *listing, int64_t min_ms, int64_
         return code;
     add_all(listing, list, count);
     block_list_snapshot(listing->querier->blocks, min_ms, max_ms, &snapshot);
+    querier_warn_absent(listing->querier, &snapshot, min_ms, max_ms, listing->warnings, arena);
     for (size_t i = 0; i < snapshot.count && code == NX_OK; i++)
         code = add_block(listing, snapshot.blocks[i], err);
     block_snapshot_end(&snapshot);

@@ -513,6 +513,7 @@ nx_code querier_select(struct series_source *source, const struct matcher *match
     if (code != NX_OK)
         goto fail;
     block_list_snapshot(querier->blocks, min_ms, max_ms, &set->snapshot);
+    querier_warn_absent(querier, &set->snapshot, min_ms, max_ms, warnings, hints->arena);
     set->inputs = nx_calloc(set->snapshot.count + 1, sizeof(*set->inputs));
     set->equal = nx_calloc(set->snapshot.count + 1, sizeof(*set->equal));
     for (size_t i = 0; i < set->snapshot.count; i++) {

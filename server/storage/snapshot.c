@@ -184,6 +184,15 @@ static nx_code sync_dirs(struct snapshot *snapshot, struct nx_err *err)
     return code;
 }
 
+static nx_code check_readable(const struct block_snapshot *blocks, struct nx_err *err)
+{
+    for (size_t i = 0; i < blocks->absent_count; i++)
+        if (blocks->absent[i].is_unreadable)
+            return nx_err_set(err, NX_E_IO, "block %s cannot be read now",
+                              blocks->absent[i].meta.ulid);
+    return NX_OK;
+}
+
 static nx_code try_once(struct snapshot *snapshot, struct nx_err *err)
 {
     snapshot->is_outdated = false;
@@ -192,7 +201,9 @@ static nx_code try_once(struct snapshot *snapshot, struct nx_err *err)
     if (code != NX_OK)
         return code;
     block_list_snapshot(snapshot->store->blocks, INT64_MIN, INT64_MAX, &snapshot->blocks);
-    code = copy_journal(snapshot, err);
+    code = check_readable(&snapshot->blocks, err);
+    if (code == NX_OK)
+        code = copy_journal(snapshot, err);
     if (code == NX_OK && !snapshot->is_outdated)
         code = copy_catalog(snapshot, err);
     block_snapshot_end(&snapshot->blocks);

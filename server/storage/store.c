@@ -564,6 +564,7 @@ void store_stats(struct store *store, struct store_stats *out)
     out->block_samples = blocks.samples;
     out->cache_bytes = blocks.cache_bytes;
     out->quarantined_blocks = blocks.quarantined;
+    out->unreadable_blocks = blocks.unreadable;
     out->tombstones = blocks.tombstones;
     out->tombstone_bytes = blocks.tombstone_bytes;
     out->cardinality_bytes = cardinality_bytes(store->cardinality);

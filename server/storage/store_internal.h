@@ -66,7 +66,7 @@ struct store {
     struct nx_mutex tick_lock;
     struct nx_cond tick; /* signalled to stop */
     struct {             /* [T:maintenance] */
-        struct job spare, flush, merge, retain, verify, note, scrub, cardinality;
+        struct job spare, flush, merge, retain, verify, note, scrub, cardinality, retry;
         bool was_low; /* the volume was nearly full */
     } jobs;
 };

@@ -6,7 +6,11 @@
  *          transaction names it and retires its sources. Crash points: publish_begun, publish_renamed,
  *          publish_committed.
  * Start    directories named `building` or `retired` are removed; an unknown one goes to quarantine/ with a reason file
- *          and is reported, never deleted; a live block that does not verify goes there too and the rest serves.
+ *          and is reported, never deleted; a live block that does not verify goes there too and the rest serves. One
+ *          that the disk does not give (EIO) stays where it is, and is tried again; but without the newest level-0
+ *          block, whose series the journal names, there is no start.
+ * Absent   what is in quarantine/, or cannot be read, is in every snapshot that overlaps its range, until it is back or
+ *          its directory is removed from quarantine/.
  */
 #pragma once
 
@@ -31,11 +35,21 @@ struct catalog *block_list_catalog(struct block_list *list);
 
 /* All live blocks that overlap [min_ms, max_ms], in order of precedence (commit_min, then ulid), each with a
  * reference, and with what is deleted of it, as of one moment: a delete is seen in all of them or in none. */
+#define BLOCKS_ABSENT_MAX 64u /* of quarantine/ */
+struct block_absent {
+    struct block_meta meta; /* at least the ulid */
+    int64_t min_ms, max_ms; /* of samples and exemplars, both inclusive */
+    bool is_unreadable;     /* in blocks/ still; else in quarantine/ */
+    bool is_kept;           /* whatever is in quarantine/ */
+    char reason[256];
+};
 struct block_snapshot {
     struct block **blocks; /* nx_alloc'd */
     struct tombstones *
         *tombstones; /* nx_alloc'd: what is deleted of each, referenced; NULL: nothing */
     size_t count;
+    struct block_absent *absent; /* nx_alloc'd: what should be there and is not */
+    size_t absent_count;
 };
 void block_list_snapshot(struct block_list *list, int64_t min_ms, int64_t max_ms,
                          struct block_snapshot *out);
@@ -58,6 +72,10 @@ unsigned block_list_sweep(struct block_list *list);
 /* Sets a damaged block aside: out of the list, directory to quarantine/ with the reason. Idempotent. */
 NX_NODISCARD nx_code block_list_quarantine(struct block_list *list, struct block *block,
                                            const char *reason, struct nx_err *err);
+/* Whether that block is absent still: false once somebody removed its directory from quarantine/. */
+bool block_list_is_absent(struct block_list *list, const struct block_absent *item);
+/* Tries again to open the blocks that the disk did not give at the start. Returns how many still fail. */
+size_t block_list_retry(struct block_list *list);
 /* The level-0 block with the highest commit_max, referenced; NULL when there is none. */
 struct block *block_list_newest_flush(struct block_list *list);
 
@@ -67,6 +85,7 @@ void block_list_set_cache(struct block_list *list, size_t bytes_max);
 struct block_list_stats {
     uint64_t blocks, bytes, samples;
     uint64_t quarantined; /* since the list was opened, found at start included */
+    uint64_t unreadable;  /* live blocks that the disk does not give */
     uint64_t waiting;     /* retired, still read by somebody */
     uint64_t cache_bytes;
     uint64_t tombstones, tombstone_bytes; /* entries, and their rows in the catalog */

@@ -140,6 +140,7 @@ struct store_stats {
     struct journal_stats journal;
     uint64_t blocks, block_bytes, block_samples, cache_bytes;
     uint64_t quarantined_blocks; /* since the start */
+    uint64_t unreadable_blocks;  /* now */
     uint64_t tombstones, tombstone_bytes;
     uint64_t cardinality_bytes;
     bool is_writable;
