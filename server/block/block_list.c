@@ -358,8 +358,7 @@ static nx_code list_start_read_only(struct block_list *list, const char *data_di
     nx_code code = catalog_open_read_only(&list->catalog, path_join(&path, data_dir, "catalog.mdb"),
                                           false, err);
     nx_buf_deinit(&path);
-    if (code == NX_OK)
-        code = absent_scan(&list->absent, list->io, list->quarantine_dir, err);
+    /* quarantine/ is not looked at: a tool tells of what is live. */
     if (code == NX_OK)
         code = catalog_each(list->catalog, start_row, list, err);
     return code == NX_OK ? catalog_each_tombstones(list->catalog, start_tombstones, list, err)

@@ -46,6 +46,14 @@ nx_code delete_covered_commit(struct block_list *blocks, uint64_t *out_commit, s
     return code == NX_E_NOT_FOUND ? NX_OK : code;
 }
 
+nx_code delete_cover_commit(struct block_list *blocks, uint64_t commit, struct nx_err *err)
+{
+    uint8_t value[8];
+    covered_store(value, commit);
+    return catalog_put(block_list_catalog(blocks), COVERED_KEY,
+                       (struct nx_bytes){value, sizeof(value)}, err);
+}
+
 /* ---- delete ---- */
 
 static void open_gate(void *context)

@@ -224,11 +224,45 @@ static void choose_leaving(struct store *store, bool is_urgent) NX_REQUIRES(stor
     head_set_leaving(store->head, is_leaving);
 }
 
+/* Nothing to flush: series leave all the same, as often as flushes would let them. */
+static bool age_is_due(struct store *store) NX_REQUIRES(store->maintain)
+{
+    struct head_stats head;
+    head_stats(store->head, &head);
+    if (head.unflushed_samples > 0 || head.series == 0)
+        return false;
+    uint64_t now = clock_mono_ns(store->options.clock);
+    uint64_t last_ns =
+        store->last_age_ns > store->last_flush_ns ? store->last_age_ns : store->last_flush_ns;
+    uint64_t pace_ns = (uint64_t)store->options.flush_interval_ms * MS_NS;
+    const struct mem_budget *budget = store->options.budget;
+    if (budget != NULL && mem_budget_state(budget) >= MEM_STATE_FLUSH && pace_ns > LEAVING_MIN_NS)
+        pace_ns = LEAVING_MIN_NS;
+    return now - last_ns >= pace_ns;
+}
+
+static void run_age(struct store *store)
+{
+    struct nx_err err;
+    nx_code code = NX_OK;
+    bool has_aged = false;
+    mutex_lock(&store->maintain);
+    bool is_due = age_is_due(store);
+    if (is_due) {
+        code = store_age_locked(store, &has_aged, &err);
+        store->last_age_ns = clock_mono_ns(store->options.clock);
+    }
+    mutex_unlock(&store->maintain);
+    if (has_aged)
+        nx_mem_release();
+    job_done(&store->jobs.flush, "flush", code, &err, SECOND_NS);
+}
+
 static void run_flush(struct store *store)
 {
     bool is_urgent = flush_is_urgent(store);
     if (!is_urgent && !flush_is_due(store)) {
-        store->jobs.flush.next_ns = now_ns() + SECOND_NS;
+        run_age(store);
         return;
     }
     metrics_add(METRIC_MEMORY_FLUSHES, is_urgent);

@@ -60,6 +60,7 @@ struct store {
     uint64_t flushed_commit;  /* [L:maintain] */
     uint64_t last_flush_ns;   /* [L:maintain] by the store's clock */
     uint64_t last_leaving_ns; /* [L:maintain] of the last flush after which series could leave */
+    uint64_t last_age_ns;     /* [L:maintain] of the last look at what has no samples */
     uint64_t noted_commit;    /* [T:maintenance] what the catalog says */
 
     struct nx_thread maintenance;
@@ -90,6 +91,16 @@ NX_NODISCARD nx_code maintenance_flush(struct store *store, void (*on_sealed)(vo
 /* The commit up to which a delete found everything in blocks; 0: there was none. */
 NX_NODISCARD nx_code delete_covered_commit(struct block_list *blocks, uint64_t *out_commit,
                                            struct nx_err *err);
+
+/* Notes a commit as that one. */
+NX_NODISCARD nx_code delete_cover_commit(struct block_list *blocks, uint64_t commit,
+                                         struct nx_err *err);
+
+/* Series that have had no samples for two flushes or calls of this leave, when there is nothing to flush: else
+ * *out_has_aged is false. */
+NX_NODISCARD nx_code store_age_locked(struct store *store, bool *out_has_aged, struct nx_err *err)
+    NX_REQUIRES(store->maintain);
+NX_NODISCARD nx_code store_age(struct store *store, bool *out_has_aged, struct nx_err *err);
 
 enum store_work {
     STORE_WORK_NONE,
