@@ -6,7 +6,8 @@
  *          row              tmp/<ulid>       blocks/<ulid>             row stays       directory, then row
  *
  * What a crash leaves is decided by the row alone: BUILDING and RETIRED directories are removed at start, in tmp/ and
- * in blocks/; LIVE ones are opened, or, when the disk does not give them, kept as absent; a directory in blocks/ without a row goes to quarantine/.
+ * in blocks/; LIVE ones are opened, or, when the disk does not give them, kept as absent; a directory in blocks/
+ * without a row goes to quarantine/.
  *
  * Locks   `lock` guards the arrays and the blocks' tombstones, never held over I/O. `publishing`, above it, lets
  *         publishes and deletes come one after the other; quarantine may come from any thread.

@@ -40,7 +40,6 @@ static nx_code cover(struct store *store, uint64_t commit, struct nx_err *err)
     if (code != NX_OK)
         return code;
     store->flushed_commit = commit;
-    store->options.io->crash_point(store->options.io, "age_covered");
     struct nx_err ignored; /* a segment that is not recycled now is recycled with the next flush */
     nx_ignore(journal_release(store->journal, commit, &ignored));
     return NX_OK;

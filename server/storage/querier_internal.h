@@ -19,8 +19,8 @@ void querier_drop_block(struct querier *querier, struct block *block,
                         struct series_warnings *warnings, struct arena *arena,
                         const struct nx_err *reason);
 
-/* A warning for each block that should be in the snapshot and is in quarantine/ or cannot be read, where it overlaps the
- * range. */
+/* A warning for each block that should be in the snapshot and is in quarantine/ or cannot be read, where it overlaps
+ * the range. */
 void querier_warn_absent(struct querier *querier, const struct block_snapshot *snapshot,
                          int64_t min_ms, int64_t max_ms, struct series_warnings *warnings,
                          struct arena *arena);

@@ -290,7 +290,8 @@ static nx_code move_aside(struct repair *repair, const struct candidate *item, s
     nx_buf_printf(&reason_path, "%s/%s.reason", (const char *)quarantine.data, item->block.ulid);
     nx_buf_append_byte(&reason_path, 0);
     nx_buf_printf(&reason, "%s\n", item->reason);
-    if (item->block.meta.sample_count > 0) /* as a start reads it: block.meta may be what is damaged */
+    /* As a start reads it: block.meta may be what is damaged. */
+    if (item->block.meta.sample_count > 0)
         nx_buf_printf(&reason, "samples in ms: %" PRId64 " to %" PRId64 "\n",
                       item->block.meta.min_time_ms, item->block.meta.max_time_ms);
     nx_code code = io->mkdir(io, (const char *)quarantine.data, err);

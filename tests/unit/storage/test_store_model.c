@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_store_model.c - random operations on a store and on a plain table; whatever happens, both hold the same.
  *
- * Operations: samples in and out of order, again, with other values; native histograms; exemplars; metadata; flush,
- * merge, restart, restart from a copy of the files as they are; queries over any range. Of one series and time the
- * first value stays.
+ * Operations: samples in and out of order, again, with other values; native histograms; exemplars; metadata; deletes;
+ * flush, merge, clean, restart, restart from a copy of the files as they are; queries over any range. Of one series and
+ * time the first value stays, since the last delete of it.
  *
  *   test_store_model [SEED [STEPS]]     one seed again, as a failure names it
  */
@@ -154,6 +154,42 @@ static void step_metadata(struct model *model)
     assert_int_equal(store_write_metadata(model->store, &metadata, 1), 0);
     assert_int_equal(store_test_wait(model->store), NX_OK);
     model->helps[family] = help;
+}
+
+/* ---- deletes ---- */
+
+/* One series, or those of a pod. */
+static void step_delete(struct model *model)
+{
+    unsigned key = (unsigned)rand_below(&model->rand, SERIES);
+    bool is_pod = rand_below(&model->rand, 3) == 0;
+    unsigned from = (unsigned)rand_below(&model->rand, model->now + 1);
+    unsigned to = from + (unsigned)rand_below(&model->rand, model->now + 1 - from);
+    char text[32];
+    struct matcher matcher;
+    struct nx_err err;
+    snprintf(text, sizeof(text), "%s%u", is_pod ? "pod-" : "", is_pod ? key % 8 : key);
+    assert_int_equal(matcher_init(&matcher, MATCHER_EQUAL,
+                                  is_pod ? NX_STR("pod") : NX_STR("series"), nx_str_from(text),
+                                  &err),
+                     NX_OK);
+    struct matcher *list = &matcher;
+    size_t count = 1;
+    const struct store_delete what = {
+        .lists = &list,
+        .matcher_counts = &count,
+        .list_count = 1,
+        .min_ms = rand_below(&model->rand, 8) == 0 ? INT64_MIN : time_at(from),
+        .max_ms = time_at(to),
+    };
+    struct store_delete_result result;
+    assert_int_equal(store_delete(model->store, &what, &result, &err), NX_OK);
+    matcher_deinit(&matcher);
+    if (what.min_ms == INT64_MIN)
+        from = 0;
+    for (unsigned s = 0; s < SERIES; s++)
+        for (unsigned t = from; t <= to && (is_pod ? s % 8 == key % 8 : s == key); t++)
+            *cell_at(model, s, t) = (struct cell){.has_float = false};
 }
 
 /* ---- compare ---- */
@@ -319,8 +355,12 @@ static void random_step(struct model *model)
         model->now++;
         clock_manual_advance(&model->scratch.clock, STEP_MS);
     }
-    if (dice < 860)
+    if (dice < 850)
         step_write(model);
+    else if (dice < 858)
+        step_delete(model);
+    else if (dice < 860)
+        assert_int_equal(store_clean(model->store, &err), NX_OK);
     else if (dice < 890)
         step_metadata(model);
     else if (dice < 940)
