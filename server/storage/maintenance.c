@@ -31,7 +31,7 @@
  500u /* chosen: of passes that take long, one takes this part of the time */
 #define BACKOFF_MIN_NS (5 * SECOND_NS)
 #define BACKOFF_MAX_NS (300 * SECOND_NS)
-#define RETRY_PACE_NS (60 * SECOND_NS)
+#define RETRY_PACE_NS  (60 * SECOND_NS)
 #define URGENT_PARTS                                                                               \
  16u /* chosen: samples in the head are worth a flush at this part of the limit */
 #define URGENT_HEAVY_NS  (2 * SECOND_NS)
