@@ -8,6 +8,8 @@
 #include "narthex/base/assert.h"
 
 #include <errno.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/random.h>
 
 void rand_bytes(void *out, size_t bytes)
@@ -70,9 +72,10 @@ double rand_unit(struct rand_state *state)
     return (double)(rand_u64(state) >> 11) * 0x1p-53;
 }
 
+static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
 void ulid_new(char out_text[ULID_TEXT_LEN + 1], int64_t now_ms)
 {
-    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     uint8_t id[16];
     for (int i = 0; i < 6; i++)
         id[i] = (uint8_t)((uint64_t)now_ms >> (8 * (5 - i)));
@@ -89,4 +92,16 @@ void ulid_new(char out_text[ULID_TEXT_LEN + 1], int64_t now_ms)
         out_text[i] = digits[digit];
     }
     out_text[ULID_TEXT_LEN] = '\0';
+}
+
+int64_t ulid_time_ms(const char *text)
+{
+    int64_t time_ms = 0;
+    bool has_ended = false;
+    for (unsigned i = 0; i < 10; i++) {
+        has_ended |= text[i] == 0;
+        const char *digit = has_ended ? NULL : strchr(digits, text[i]);
+        time_ms = time_ms << 5 | (digit == NULL ? 0 : digit - digits);
+    }
+    return time_ms;
 }

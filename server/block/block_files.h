@@ -4,6 +4,7 @@
 #include "narthex/base/buf.h"
 #include "narthex/base/err.h"
 #include "narthex/base/io.h"
+#include "narthex/block/block.h"
 
 /* A file that is being written. Its bytes reach the disk a MiB at a time. */
 struct sum_file {
@@ -13,6 +14,7 @@ struct sum_file {
     size_t fill;
     uint64_t written; /* bytes handed to the kernel */
     uint64_t unsynced;
+    const struct block_pace *pace; /* borrowed; NULL: none. Set behind sum_file_create */
     struct nx_buf sums; /* uint64_t per MiB written */
 };
 
@@ -25,6 +27,11 @@ NX_NODISCARD nx_code sum_file_write(struct sum_file *file, struct nx_bytes bytes
 /* The last bytes, fdatasync, close. sums are complete. */
 NX_NODISCARD nx_code sum_file_finish(struct sum_file *file, struct nx_err *err);
 void sum_file_deinit(struct sum_file *file); /* safe on a zeroed struct and twice */
+
+/* Has the kernel write the range to the device, a piece at a time, each followed by a pause as `pace` has it, which is
+ * not NULL. Durable it is only after a sync, which then has little left to do. NX_E_IO, NX_E_FULL: what a sync would say. */
+NX_NODISCARD nx_code file_write_back(int fd, uint64_t offset, uint64_t bytes,
+                                     const struct block_pace *pace, struct nx_err *err);
 
 uint64_t sum_count(uint64_t file_bytes); /* checksums that a file of this size has */
 

@@ -32,6 +32,7 @@
 
 struct block_list {
     const struct io *io;                         /* [I] */
+    const struct block_pace *pace;               /* [I] NULL: none */
     bool is_read_only;                           /* [I] */
     const struct clock *clock;                   /* [I] */
     char *blocks_dir, *tmp_dir, *quarantine_dir; /* [I] */
@@ -607,6 +608,16 @@ struct block *block_list_newest_flush(struct block_list *list)
         block_ref(newest);
     mutex_unlock(&list->lock);
     return newest;
+}
+
+void block_list_set_pace(struct block_list *list, const struct block_pace *pace)
+{
+    list->pace = pace;
+}
+
+const struct block_pace *block_list_pace(const struct block_list *list)
+{
+    return list->pace;
 }
 
 void block_list_set_cache(struct block_list *list, size_t bytes_max)

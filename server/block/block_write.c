@@ -45,6 +45,7 @@ struct block_writer {
     char *dir;
     struct block_meta_file file; /* filled as it goes */
     int zstd_level;
+    const struct block_pace *pace; /* borrowed; NULL: none */
     bool is_finished;
     struct sum_file chunks;
     struct index_builder *index;
@@ -68,6 +69,7 @@ nx_code block_writer_new(struct block_writer **out_writer,
     writer->io = options->io;
     writer->dir = nx_strdup(options->dir);
     writer->zstd_level = options->zstd_level;
+    writer->pace = options->pace;
     struct block_meta *meta = &writer->file.meta;
     memcpy(meta->ulid, options->ulid, ULID_TEXT_LEN);
     meta->level = options->level;
@@ -85,6 +87,7 @@ nx_code block_writer_new(struct block_writer **out_writer,
     code = sum_file_create(&writer->chunks, writer->io,
                            path_join(&path, writer->dir, BLOCK_CHUNKS_NAME), err);
     nx_buf_deinit(&path);
+    writer->chunks.pace = options->pace;
     if (code != NX_OK) {
         block_writer_free(writer);
         return code;
@@ -382,9 +385,11 @@ static nx_code seal_index(struct block_writer *writer, const char *path, struct 
     nx_code code = io->open(io, path, O_RDWR, 0, &fd, err);
     if (code != NX_OK)
         return code;
-    code = io->fsync(io, fd, err);
+    code = io_file_size(io, path, &writer->file.meta.index_bytes, err);
+    if (code == NX_OK && writer->pace != NULL)
+        code = file_write_back(fd, 0, writer->file.meta.index_bytes, writer->pace, err);
     if (code == NX_OK)
-        code = io_file_size(io, path, &writer->file.meta.index_bytes, err);
+        code = io->fsync(io, fd, err);
     if (code == NX_OK)
         code = file_sums_read(io, fd, writer->file.meta.index_bytes, sums, err);
     struct nx_err close_err;

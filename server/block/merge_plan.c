@@ -24,6 +24,13 @@ static uint64_t meta_bytes(const struct block_meta *meta)
     return meta->index_bytes + meta->chunks_bytes;
 }
 
+/* Made long ago: nothing more is likely to come that should be merged with it. */
+static bool is_quiet(const struct block_meta *meta, int64_t now_ms, int64_t gather_ms)
+{
+    int64_t made_ms = ulid_time_ms(meta->ulid);
+    return made_ms > now_ms || now_ms - made_ms >= gather_ms;
+}
+
 static void job_add(struct merge_job *job, size_t index)
 {
     if (job->source_count < MERGE_SOURCES_MAX)
@@ -54,8 +61,8 @@ static size_t newest_flush(const struct block_meta *metas, size_t count)
 
 /* ---- flushes ---- */
 
-static bool plan_flushes(const struct block_meta *metas, size_t count, int64_t open_ms, bool force,
-                         struct merge_job *job)
+static bool plan_flushes(const struct block_meta *metas, size_t count, int64_t now_ms,
+                         int64_t open_ms, bool force, struct merge_job *job)
 {
     size_t newest = newest_flush(metas, count);
     size_t flushes = 0, wanted = 0;
@@ -66,7 +73,8 @@ static bool plan_flushes(const struct block_meta *metas, size_t count, int64_t o
         flushes++;
         if (metas[i].min_time_ms < open_ms || force)
             wanted = flushes;
-        is_due |= metas[i].max_time_ms < open_ms;
+        is_due |=
+            metas[i].max_time_ms < open_ms && is_quiet(&metas[i], now_ms, MERGE_FLUSH_GATHER_MS);
     }
     if (flushes >= MERGE_FLUSHES_MAX) {
         is_due = true;
@@ -102,7 +110,7 @@ static bool plan_flushes(const struct block_meta *metas, size_t count, int64_t o
 struct slot_sum {
     size_t count;
     uint64_t bytes, largest;
-    bool has_level_1;
+    bool has_level_1, is_quiet;
 };
 
 /* Blocks of levels min_level..2 whose data lies in the slot of size_ms that begins at start_ms. */
@@ -115,9 +123,10 @@ static bool is_in_slot(const struct block_meta *meta, uint32_t min_level, uint32
 }
 
 static struct slot_sum sum_slot(const struct block_meta *metas, size_t count, uint32_t min_level,
-                                uint32_t max_level, int64_t start_ms, int64_t size_ms)
+                                uint32_t max_level, int64_t start_ms, int64_t size_ms,
+                                int64_t now_ms)
 {
-    struct slot_sum sum = {0};
+    struct slot_sum sum = {.is_quiet = true};
     for (size_t i = 0; i < count; i++) {
         if (!is_in_slot(&metas[i], min_level, max_level, start_ms, size_ms))
             continue;
@@ -126,6 +135,7 @@ static struct slot_sum sum_slot(const struct block_meta *metas, size_t count, ui
         sum.bytes += bytes;
         sum.largest = bytes > sum.largest ? bytes : sum.largest;
         sum.has_level_1 |= metas[i].level == 1;
+        sum.is_quiet &= is_quiet(&metas[i], now_ms, MERGE_PIECE_GATHER_MS);
     }
     return sum;
 }
@@ -151,23 +161,33 @@ static void take_slot(const struct block_meta *metas, size_t count, uint32_t min
     }
 }
 
+struct slot_plan {
+    uint32_t min_level, max_level;
+    int64_t size_ms, now_ms;
+    bool force;
+};
+
 /* One partition or day of which the block at `index` is a part. */
 static bool plan_slot(const struct block_meta *metas, size_t count, size_t index,
-                      uint32_t min_level, uint32_t max_level, int64_t size_ms, bool force,
-                      struct merge_job *job)
+                      const struct slot_plan *plan, struct merge_job *job)
 {
-    int64_t start_ms = time_floor(metas[index].min_time_ms, size_ms);
+    uint32_t min_level = plan->min_level, max_level = plan->max_level;
+    int64_t size_ms = plan->size_ms, start_ms = time_floor(metas[index].min_time_ms, size_ms);
     if (!is_in_slot(&metas[index], min_level, max_level, start_ms, size_ms))
         return false;
-    struct slot_sum sum = sum_slot(metas, count, min_level, max_level, start_ms, size_ms);
+    struct slot_sum sum =
+        sum_slot(metas, count, min_level, max_level, start_ms, size_ms, plan->now_ms);
     bool is_new_day = max_level == 2 && sum.has_level_1;
-    if (is_new_day || is_worth_it(&sum) || (force && sum.count >= 2)) {
+    bool is_settled = sum.is_quiet && is_worth_it(&sum);
+    if (is_new_day || is_settled || (plan->force && sum.count >= 2)) {
         take_slot(metas, count, min_level, max_level, start_ms, size_ms, true, sum.largest, job);
         return true;
     }
     if (sum.count < MERGE_PIECES_MAX)
         return false;
-    take_slot(metas, count, min_level, max_level, start_ms, size_ms, false, sum.largest, job);
+    bool with_largest = sum.bytes - sum.largest > sum.largest;
+    take_slot(metas, count, min_level, max_level, start_ms, size_ms, with_largest, sum.largest,
+              job);
     return true;
 }
 
@@ -177,17 +197,19 @@ bool merge_plan(const struct block_meta *metas, size_t count, int64_t now_ms, bo
     int64_t settled_ms = force ? now_ms : now_ms - MERGE_GRACE_MS;
     int64_t open_ms = force ? INT64_MAX : time_floor(settled_ms, PARTITION_MS);
     struct merge_job job = {.day_before_ms = time_floor(settled_ms, DAY_MS)};
-    bool is_found = plan_flushes(metas, count, open_ms, force, &job);
+    bool is_found = plan_flushes(metas, count, now_ms, open_ms, force, &job);
+    const struct slot_plan partition = {1, 1, PARTITION_MS, now_ms, force};
+    const struct slot_plan day = {1, 2, DAY_MS, now_ms, force};
     for (size_t i = 0; !is_found && i < count; i++) {
         if (metas[i].level != 1)
             continue;
         /* A past day takes its partitions as they are. */
         if (metas[i].max_time_ms < open_ms && metas[i].min_time_ms >= job.day_before_ms)
-            is_found = plan_slot(metas, count, i, 1, 1, PARTITION_MS, force, &job);
+            is_found = plan_slot(metas, count, i, &partition, &job);
     }
     for (size_t i = 0; !is_found && i < count; i++)
         if (metas[i].level >= 1 && metas[i].max_time_ms < job.day_before_ms)
-            is_found = plan_slot(metas, count, i, 1, 2, DAY_MS, force, &job);
+            is_found = plan_slot(metas, count, i, &day, &job);
     if (is_found)
         *out_job = job;
     return is_found;

@@ -86,6 +86,7 @@ static nx_code output_open(struct merge_outputs *outputs, struct merge_span span
         .ulid = output->ulid,
         .level = is_day ? 2 : 1,
         .zstd_level = is_day ? 3 : 1,
+        .pace = block_list_pace(outputs->list),
         .sources = outputs->sources,
         .source_count = outputs->source_count,
     };

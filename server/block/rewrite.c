@@ -212,6 +212,7 @@ static nx_code begin_output(struct rewrite *rewrite, struct nx_err *err)
         .commit_min = meta->commit_min,
         .commit_max = meta->commit_max,
         .zstd_level = meta->level >= 2 ? 3 : 1,
+        .pace = block_list_pace(rewrite->list),
         .sources = &source,
         .source_count = 1,
     };

@@ -127,18 +127,6 @@ static nx_code progress_save(struct scrub *scrub, struct nx_err *err)
 
 /* ---- which block ---- */
 
-/* When the block was made: the first ten characters of its ulid. */
-static int64_t ulid_time_ms(const char *ulid)
-{
-    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    int64_t time_ms = 0;
-    for (unsigned i = 0; i < 10; i++) {
-        const char *digit = strchr(digits, ulid[i]);
-        time_ms = time_ms << 5 | (digit == NULL ? 0 : digit - digits);
-    }
-    return time_ms;
-}
-
 static int64_t checked_ms(struct scrub *scrub, const char *ulid)
 {
     const struct scrub_row *row = row_of(scrub, ulid);

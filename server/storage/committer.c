@@ -46,6 +46,9 @@ struct committer {
     _Atomic int failure;              /* [A] relaxed: the nx_code that lasts, NX_OK normally */
     _Atomic uint64_t pending_samples; /* [A] relaxed: appended since buffers were taken, about */
 
+    _Atomic uint64_t pace_commits, pace_slowest_ns; /* [A] relaxed: until they are taken */
+    _Atomic uint64_t usual_ns;                      /* [A] relaxed */
+
     /* [T:committer] */
     struct journal_buffer buffers[HEAD_SHARD_COUNT];
     bool has_kept;
@@ -142,6 +145,38 @@ static void note_outcome(struct committer *committer, nx_code code)
     atomic_store_explicit(&committer->failure, failure, memory_order_relaxed);
 }
 
+/* ---- how long it takes ---- */
+
+/* A slow commit moves the usual time little, a quick one much: it stays near that of an idle volume, and follows a
+ * volume that has become another within some thousand commits. */
+#define USUAL_DOWN 8u
+#define USUAL_UP   1024u
+
+static void note_pace(struct committer *committer, uint64_t took_ns)
+{
+    uint64_t usual_ns = atomic_load_explicit(&committer->usual_ns, memory_order_relaxed);
+    if (usual_ns == 0)
+        usual_ns = took_ns;
+    else if (took_ns < usual_ns)
+        usual_ns -= (usual_ns - took_ns) / USUAL_DOWN;
+    else
+        usual_ns += usual_ns / USUAL_UP;
+    atomic_store_explicit(&committer->usual_ns, usual_ns, memory_order_relaxed);
+    atomic_fetch_add_explicit(&committer->pace_commits, 1, memory_order_relaxed);
+    /* Taken in between it may come back once more: it is a hint. */
+    if (took_ns > atomic_load_explicit(&committer->pace_slowest_ns, memory_order_relaxed))
+        atomic_store_explicit(&committer->pace_slowest_ns, took_ns, memory_order_relaxed);
+}
+
+void committer_take_pace(struct committer *committer, struct committer_pace *out)
+{
+    *out = (struct committer_pace){
+        .commits = atomic_exchange_explicit(&committer->pace_commits, 0, memory_order_relaxed),
+        .slowest_ns =
+            atomic_exchange_explicit(&committer->pace_slowest_ns, 0, memory_order_relaxed),
+        .usual_ns = atomic_load_explicit(&committer->usual_ns, memory_order_relaxed)};
+}
+
 /* ---- the thread ---- */
 
 static bool is_enough(struct committer *committer)
@@ -196,6 +231,8 @@ static void committer_run(void *argument)
         committer->last_released = told.count;
         nx_code code = attempt(committer, &err);
         note_outcome(committer, code);
+        if (code == NX_OK && told.count > 0)
+            note_pace(committer, clock_mono_ns(clock_real()) - committer->last_begun_ns);
         waiters_tell(&told, code);
         uint64_t cut_commit = is_cut ? journal_cut(committer->journal) : 0;
 

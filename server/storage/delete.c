@@ -149,6 +149,7 @@ static nx_code clean_once(struct store *store, bool *out_worked, struct nx_err *
     struct block_rewrite_result result = {0};
     unsigned dropped = 0;
     mutex_lock(&store->merging);
+    pace_begin(store);
     nx_code code = block_list_drop_deleted(store->blocks, &dropped, err);
     if (code == NX_OK)
         code = block_list_rewrite(store->blocks, &store->is_stopping, out_worked, &result, err);

@@ -94,6 +94,7 @@ static nx_code merge_once(struct store *store, bool force, bool *out_worked,
     if (atomic_load(&store->is_stopping))
         atomic_store(&store->merge_stop, true);
     watch_work_begin(store, STORE_WORK_MERGE);
+    pace_begin(store);
     nx_code code = merge_run(store->blocks, clock_wall_ms(store->options.clock), force,
                              &store->merge_stop, out_worked, out, err);
     watch_work_end(store);

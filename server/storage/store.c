@@ -426,6 +426,8 @@ static nx_code open_stages(struct store *store, struct store_open_result *result
         store->scrub = scrub_new(&scrub);
     }
     code = committer_start(&store->committer, store->head, store->journal, err);
+    if (code == NX_OK)
+        pace_init(store);
     if (code == NX_OK && store->options.is_maintained)
         code = watch_start(store, err);
     if (code == NX_OK && store->options.is_maintained)

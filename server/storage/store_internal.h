@@ -45,6 +45,8 @@ struct store {
     _Atomic bool is_stopping;      /* [A] */
     _Atomic bool is_snapshotting;  /* [A] one at a time */
     _Atomic bool is_retain_wanted; /* [A] relaxed: retention runs with the next tick */
+    struct block_pace pace;        /* [I] of merges and rewrites: pace.c */
+    uint64_t pace_since_ns;        /* [L:merging] monotonic: since when the merge has worked */
     _Atomic bool merge_stop;       /* [A] is_stopping, or memory is short */
     /* [A] A flush or merge runs, and the anonymous memory and the reserve when it began: see watch.c */
     _Atomic int work;
@@ -110,6 +112,12 @@ enum store_work {
 /* Around what needs much memory for a while. */
 void watch_work_begin(struct store *store, enum store_work work);
 void watch_work_end(struct store *store);
+/* Has merges and rewrites pause while commits are slow. The committer runs. */
+void pace_init(struct store *store);
+/* A merge or rewrite begins. */
+void pace_begin(struct store *store) NX_REQUIRES(store->merging);
+/* How long to pause after working for took_ns. */
+uint64_t pace_pause_ns(const struct committer_pace *pace, uint64_t took_ns);
 /* The thread that looks at memory and at the volume, ten times a second. */
 NX_NODISCARD nx_code watch_start(struct store *store, struct nx_err *err);
 void watch_stop(struct store *store);

@@ -20,3 +20,5 @@ double rand_unit(struct rand_state *state);                    /* [0, 1) with 53
  * base 32 and a NUL. */
 #define ULID_TEXT_LEN 26
 void ulid_new(char out_text[ULID_TEXT_LEN + 1], int64_t now_ms);
+/* The time that it was made with; characters that are no digit count as 0, and so do those behind a NUL. */
+int64_t ulid_time_ms(const char *text);

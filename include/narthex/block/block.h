@@ -44,6 +44,13 @@ struct block_meta {
 /* ---- write ---- */
 
 struct block_writer;
+/* Who writes a large block in the background tells how far it is, and is held up as it suits those who wait for the
+ * same volume. */
+struct block_pace {
+    void *context;
+    void (*wrote)(void *context, uint64_t bytes); /* after these bytes went to the device; may sleep */
+};
+
 struct block_writer_options {
     const struct io *io; /* borrowed */
     const char *dir;     /* the directory to make, under tmp/; copied */
@@ -53,6 +60,7 @@ struct block_writer_options {
     int zstd_level;             /* 1; 3 in day blocks */
     const char *const *sources; /* ulids of the blocks that it is merged from; copied */
     uint32_t source_count;
+    const struct block_pace *pace; /* borrowed; NULL: as fast as it goes */
 };
 NX_NODISCARD nx_code block_writer_new(struct block_writer **out_writer,
                                       const struct block_writer_options *options,

@@ -79,6 +79,9 @@ size_t block_list_retry(struct block_list *list);
 /* The level-0 block with the highest commit_max, referenced; NULL when there is none. */
 struct block *block_list_newest_flush(struct block_list *list);
 
+/* Borrowed: the pace of merges and rewrites that begin from now on; NULL: none. Before there are other threads. */
+void block_list_set_pace(struct block_list *list, const struct block_pace *pace);
+
 /* Another bound for the cache of decompressed groups, from now on. */
 void block_list_set_cache(struct block_list *list, size_t bytes_max);
 

@@ -2,16 +2,19 @@
  *
  * Layer    block.  Threads  the maintenance thread only.
  * Plan     a pure function of the metas and the time, so that it can be tested as a table; the first that applies:
- *          - flushes: when a level-0 block lies wholly in ended partitions (ended: MERGE_GRACE_MS ago), or
- *            MERGE_FLUSHES_MAX have gathered: all level-0 blocks, oldest first, up to the last with data of an ended
- *            partition. They are always a prefix by commit, so that whatever is merged precedes what is not. The newest
- *            level-0 block is never taken (it defines the slots that the journal uses). Small level-1 blocks in their
- *            range come along;
+ *          - flushes: when a level-0 block lies wholly in ended partitions (ended: MERGE_GRACE_MS ago) and was made
+ *            MERGE_FLUSH_GATHER_MS ago, or MERGE_FLUSHES_MAX have gathered: all level-0 blocks, oldest first, up to
+ *            the last with data of an ended partition. They are always a prefix by commit, so that whatever is merged
+ *            precedes what is not. The newest level-0 block is never taken (it defines the slots that the journal
+ *            uses). Small level-1 blocks in their range come along;
  *          - partition: an ended one with several level-1 blocks that are worth it, see below;
  *          - day: a past one with level-1 blocks: these and its level-2 blocks; or with several level-2 blocks worth
  *            it.
- *          Worth it: all but the largest hold a quarter of its bytes. With MERGE_PIECES_MAX blocks, all but the
- *          largest are merged among themselves: late data trickles in, and must not rewrite a day every time.
+ *          Worth it: all but the largest hold a quarter of its bytes, and none was made in the last
+ *          MERGE_PIECE_GATHER_MS: a backfill goes on for a while and must not rewrite a day with each flush. Else,
+ *          with MERGE_PIECES_MAX blocks, they are merged among themselves; without the largest when it is half of all
+ *          of them: late data trickles in, and must not rewrite a day every time.
+ *          When a block was made is told by its ulid.
  * Outputs  a job's samples of past days go to day blocks (level 2), the others to partitions (level 1), one block each.
  * Run      streaming k-way in label order; of duplicates the one of the earlier commit stays, the others are counted.
  *          A float and a native histogram of one time are duplicates, too. Equal exemplars are kept once.
@@ -25,6 +28,9 @@
 #define PARTITION_MS      (2 * 3600 * INT64_C(1000))
 #define DAY_MS            (24 * 3600 * INT64_C(1000))
 #define MERGE_GRACE_MS    (30 * 60 * INT64_C(1000))
+/* derived: in steady work the first flush of a partition is that old when the partition and its grace time end */
+#define MERGE_FLUSH_GATHER_MS PARTITION_MS
+#define MERGE_PIECE_GATHER_MS (60 * 60 * INT64_C(1000)) /* chosen: between two flushes of a backfill */
 #define MERGE_SOURCES_MAX 64u
 #define MERGE_FLUSHES_MAX 24u /* of level 0: six hours of quiet flushes, or a flood */
 #define MERGE_PIECES_MAX  8u

@@ -43,5 +43,13 @@ void committer_wait(struct committer *committer, committer_done_fn done, void *c
 /* Commits what is pending if the disk lets it, and begins a new segment: the number of the last commit before it. */
 uint64_t committer_cut(struct committer *committer);
 
+/* How long commits take, sync included: for whoever writes to the same volume and can wait. One caller at a time. */
+struct committer_pace {
+    uint64_t commits;    /* since the last call */
+    uint64_t slowest_ns; /* of these */
+    uint64_t usual_ns;   /* of a commit that nothing holds up; 0: none was made yet */
+};
+void committer_take_pace(struct committer *committer, struct committer_pace *out);
+
 /* NX_OK or the failure that lasts. */
 nx_code committer_state(struct committer *committer);

@@ -6,7 +6,9 @@
 #include "merge_internal.h"
 #include "tests/unit/block/twin_support.h"
 
+#include <ftw.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #define DAY_0 (20000 * DAY_MS)
 
@@ -292,6 +294,97 @@ static void test_merge_quarantines_a_block_with_a_bad_index(void **state)
     temp_dir_free(dir);
 }
 
+/* ---- what a merge takes on disk, and its pace ---- */
+
+static uint64_t tree_bytes_found;
+
+static int tree_add(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    (void)path;
+    (void)where;
+    if (type == FTW_F)
+        tree_bytes_found += (uint64_t)status->st_size;
+    return 0;
+}
+
+/* Of all blocks, finished, in writing or retired. */
+static uint64_t blocks_bytes(const char *dir)
+{
+    static const char *const names[] = {"blocks", "tmp"};
+    tree_bytes_found = 0;
+    for (size_t i = 0; i < NX_ARRAY_LEN(names); i++) {
+        char *path = path_of(dir, names[i]);
+        assert_int_equal(nftw(path, tree_add, 8, FTW_PHYS), 0);
+        nx_free(path);
+    }
+    return tree_bytes_found;
+}
+
+/* Looks at the directory's size at every step of a merge, and at every piece that it writes. */
+struct disk_watch {
+    struct io io; /* first */
+    const char *dir;
+    uint64_t largest, looks, paced_bytes;
+};
+
+static void watch_look(struct disk_watch *watch)
+{
+    uint64_t bytes = blocks_bytes(watch->dir);
+    watch->largest = bytes > watch->largest ? bytes : watch->largest;
+    watch->looks++;
+}
+
+static void watch_crash_point(const struct io *io, const char *name)
+{
+    (void)name;
+    watch_look((struct disk_watch *)(uintptr_t)io);
+}
+
+static void watch_wrote(void *context, uint64_t bytes)
+{
+    struct disk_watch *watch = context;
+    watch->paced_bytes += bytes;
+    watch_look(watch);
+}
+
+static void test_a_merge_takes_one_output_more(void **state)
+{
+    (void)state;
+    char *dir = temp_dir_new();
+    struct disk_watch watch = {.io = *io_real(), .dir = dir};
+    watch.io.crash_point = watch_crash_point;
+    const struct block_pace pace = {&watch, watch_wrote};
+    struct twin twin;
+    struct nx_err err;
+    twin_init(&twin, 40);
+    struct block_list *list = open_list(&watch.io, dir, DAY_0);
+    fill(&twin, list, 4, 20);
+    block_list_set_pace(list, &pace);
+    bool has_worked = true;
+    unsigned merges = 0;
+    while (has_worked) {
+        struct merge_result result = {0};
+        uint64_t before = blocks_bytes(dir);
+        watch.largest = watch.looks = watch.paced_bytes = 0;
+        assert_int_equal(
+            merge_run(list, DAY_0 + 2 * DAY_MS, true, NULL, &has_worked, &result, &err), NX_OK);
+        if (!has_worked)
+            break;
+        merges++;
+        uint64_t metas = result.outputs * UINT64_C(4096);
+        assert_true(watch.looks > 5);
+        assert_in_range(watch.largest, before + 1, before + result.bytes_out + metas);
+        assert_in_range(watch.paced_bytes, 1, result.bytes_out);
+        /* The sources went when it was done. */
+        assert_in_range(blocks_bytes(dir), 1, before + result.bytes_out + metas - result.bytes_in);
+    }
+    assert_true(merges > 0);
+    assert_list_is_twin(list, &twin);
+    block_list_close(list);
+    twin_deinit(&twin);
+    temp_dir_free(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_merge_stops_when_told),
         cmocka_unit_test(test_merge_leaves_a_damaged_block_out),
         cmocka_unit_test(test_merge_quarantines_a_block_with_a_bad_index),
+        cmocka_unit_test(test_a_merge_takes_one_output_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
