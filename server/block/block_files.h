@@ -29,7 +29,8 @@ NX_NODISCARD nx_code sum_file_finish(struct sum_file *file, struct nx_err *err);
 void sum_file_deinit(struct sum_file *file); /* safe on a zeroed struct and twice */
 
 /* Has the kernel write the range to the device, a piece at a time, each followed by a pause as `pace` has it, which is
- * not NULL. Durable it is only after a sync, which then has little left to do. NX_E_IO, NX_E_FULL: what a sync would say. */
+ * not NULL. Durable it is only after a sync, which then has little left to do. NX_E_IO, NX_E_FULL: what a sync would
+ * say. */
 NX_NODISCARD nx_code file_write_back(int fd, uint64_t offset, uint64_t bytes,
                                      const struct block_pace *pace, struct nx_err *err);
 

@@ -5,8 +5,8 @@
  * Out      a pause in proportion, none when nobody writes
  *
  * A piece is small enough that a commit which comes while it is written waits for little; the pauses between pieces
- * keep most commits from meeting one at all. A merge takes at most PACE_PARTS_MAX + 1 times as long: flushes wait for it.
- * A stop, and memory that is short, end a pause within PACE_SLICE_NS.
+ * keep most commits from meeting one at all. A merge takes at most PACE_PARTS_MAX + 1 times as long: flushes wait for
+ * it. A stop, and memory that is short, end a pause within PACE_SLICE_NS.
  */
 #include "narthex/base/clock.h"
 
