@@ -46,13 +46,6 @@
 #define CATALOG_SHARED_TRIES   20u /* chosen: together longer than a transaction on a slow disk */
 #define CATALOG_SHARED_WAIT_US 25000u
 
-enum catalog_table {
-    CATALOG_TABLE_BLOCK,
-    CATALOG_TABLE_KV,
-    CATALOG_TABLE_STATE,
-    CATALOG_TABLE_TOMB, /* missing in format 1 */
-    CATALOG_TABLE_COUNT,
-};
 static const char *const table_names[CATALOG_TABLE_COUNT] = {"block", "kv", "state", "tomb"};
 
 struct catalog {
@@ -88,7 +81,8 @@ static nx_code catalog_failed(struct nx_err *err, int status, const char *what)
 
 static uint64_t row_sum(enum catalog_table table, MDB_val key, const uint8_t *payload, size_t bytes)
 {
-    return nx_hash64(payload, bytes, nx_hash64(key.mv_data, key.mv_size, table));
+    return catalog_row_sum(table, (struct nx_bytes){key.mv_data, key.mv_size},
+                           (struct nx_bytes){payload, bytes});
 }
 
 /* *out_payload is a view of the map. */

@@ -286,6 +286,33 @@ struct tombstones *tombstones_settled(const struct tombstones *tombstones)
     return made;
 }
 
+nx_code tombstones_join(struct tombstones *a, struct tombstones *b, struct tombstones **out,
+                        struct nx_err *err)
+{
+    struct nx_buf ranks = {0};
+    struct tombstones *joined = tombstones_ref(a != NULL ? a : b);
+    nx_code code = NX_OK;
+    for (size_t i = 0; code == NX_OK && a != NULL && b != NULL && i < b->count; i++) {
+        const struct tombstone *item = &b->items[i];
+        struct tombstones *next = NULL;
+        nx_buf_reset(&ranks);
+        set_append(item->ranks, &ranks);
+        code = tombstones_add(joined, b->series_count, (const uint32_t *)(const void *)ranks.data,
+                              ranks.len / sizeof(uint32_t), item->range.min_ms, item->range.max_ms,
+                              &next, err);
+        if (code != NX_OK)
+            break;
+        tombstones_unref(joined);
+        joined = next;
+    }
+    nx_buf_deinit(&ranks);
+    if (code != NX_OK)
+        tombstones_unref(joined);
+    else
+        *out = joined;
+    return code;
+}
+
 /* ---- asking ---- */
 
 bool tombstones_is_settled(const struct tombstones *tombstones)

@@ -168,15 +168,20 @@ static void put_block_row(struct table_text *table, const struct dir_block *bloc
     table_cell_end(table);
     nx_buf_printf(table_cell(table), "%u", meta->source_count);
     table_cell_end(table);
+    nx_buf_printf(table_cell(table), "%" PRIu64, block->tombstones);
+    table_cell_end(table);
+    put_count(table_cell(table), block->tombstone_series);
+    table_cell_end(table);
 }
 
 static void print_list(const struct dir_blocks *blocks)
 {
-    static const char *const heads[] = {"ULID",   "STATE",   "LEVEL", "FROM (UTC)",   "TO",
-                                        "SERIES", "SAMPLES", "SIZE",  "BYTES/SAMPLE", "SOURCES"};
+    static const char *const heads[] = {"ULID",         "STATE",   "LEVEL",   "FROM (UTC)",
+                                        "TO",           "SERIES",  "SAMPLES", "SIZE",
+                                        "BYTES/SAMPLE", "SOURCES", "DELETES", "SERIES NAMED"};
     struct table_text table;
     uint64_t bytes = 0, samples = 0, live = 0;
-    table_begin(&table, "llrllrrrrr");
+    table_begin(&table, "llrllrrrrrrr");
     for (size_t i = 0; i < NX_ARRAY_LEN(heads); i++)
         table_put(&table, heads[i]);
     for (size_t i = 0; i < blocks->count; i++) {
@@ -219,11 +224,15 @@ static void print_list_json(const struct dir_blocks *blocks)
             "%s{\"ulid\":\"%s\",\"state\":\"%s\",\"verifies\":%s,\"level\":%u,\"minTimeMs\":%" PRId64
             ",\"maxTimeMs\":%" PRId64 ",\"series\":%" PRIu64 ",\"samples\":%" PRIu64
             ",\"chunks\":%" PRIu64 ",\"indexBytes\":%" PRIu64 ",\"chunksBytes\":%" PRIu64
-            ",\"commitMin\":%" PRIu64 ",\"commitMax\":%" PRIu64 ",\"sources\":%u}",
+            ",\"commitMin\":%" PRIu64 ",\"commitMax\":%" PRIu64
+            ",\"sources\":%u,\"histograms\":%" PRIu64 ",\"exemplars\":%" PRIu64
+            ",\"tombstones\":%" PRIu64 ",\"tombstoneSeries\":%" PRIu64 "}",
             i == 0 ? "" : ",\n ", block->ulid, dir_block_state_name(block->state),
             block->has_meta ? "true" : "false", meta->level, meta->min_time_ms, meta->max_time_ms,
             meta->series_count, meta->sample_count, meta->chunk_count, meta->index_bytes,
-            meta->chunks_bytes, meta->commit_min, meta->commit_max, meta->source_count);
+            meta->chunks_bytes, meta->commit_min, meta->commit_max, meta->source_count,
+            meta->histogram_count, meta->exemplar_count, block->tombstones,
+            block->tombstone_series);
     }
     printf("]\n");
 }

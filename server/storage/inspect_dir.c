@@ -5,6 +5,7 @@
 #include "narthex/base/assert.h"
 #include "narthex/base/io_copy.h"
 #include "narthex/base/mem.h"
+#include "narthex/block/tombstones.h"
 #include "narthex/storage/data_dir.h"
 
 #include <stdio.h>
@@ -68,6 +69,24 @@ static nx_code read_row(void *context, const char *ulid, enum catalog_state stat
         block->state = DIR_BLOCK_RETIRED;
         break;
     }
+    return NX_OK;
+}
+
+static nx_code read_tombstones(void *context, const char *ulid, struct nx_bytes packed,
+                               struct nx_err *err)
+{
+    struct dir_block *block = add_block(context, ulid);
+    struct tombstones *found = NULL;
+    struct nx_buf ranks = {0};
+    (void)err;
+    struct nx_err ignored;
+    if (tombstones_unpack(packed, (uint32_t)block->meta.series_count, &found, &ignored) == NX_OK) {
+        tombstones_ranks(found, &ranks);
+        block->tombstones = tombstones_count(found);
+        block->tombstone_series = ranks.len / sizeof(uint32_t);
+    }
+    tombstones_unref(found);
+    nx_buf_deinit(&ranks);
     return NX_OK;
 }
 
@@ -144,6 +163,8 @@ static nx_code read_once(const char *dir, bool is_shared, struct dir_blocks *out
             catalog_open_read_only(&catalog, path_in(&path, dir, "catalog.mdb"), is_shared, &why);
         if (read == NX_OK)
             read = catalog_each(catalog, read_row, &reading, &why);
+        if (read == NX_OK)
+            read = catalog_each_tombstones(catalog, read_tombstones, &reading, &why);
         if (read == NX_E_NOT_FOUND)
             nx_err_set(&why, read, "is missing");
         if (read != NX_OK)

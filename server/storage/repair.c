@@ -18,6 +18,8 @@
 #include "narthex/base/rand.h"
 #include "narthex/block/map_guard.h"
 
+#include "repair_carry.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -63,6 +65,8 @@ static const char *path_in(struct nx_buf *out, const char *dir, const char *name
     return (const char *)out->data;
 }
 
+static void say(void (*to)(void *, const char *), void *context, const char *format, va_list args)
+    NX_PRINTF(3, 0);
 static void say(void (*to)(void *, const char *), void *context, const char *format, va_list args)
 {
     char text[900];
@@ -418,25 +422,29 @@ static nx_code carry_out(struct repair *repair, struct nx_err *err)
 
 /* ---- the catalog ---- */
 
-static nx_code copy_value(void *context, const char *key, struct nx_bytes value, struct nx_err *err)
+static void carry_took(void *context, const char *text)
 {
-    return catalog_put(context, key, value, err);
+    did(context, "%s", text);
 }
 
-/* Named values of the old catalog, when it can be read. */
-static nx_code copy_values(struct repair *repair, struct catalog *to, struct nx_err *err)
+static void carry_lost(void *context, const char *text)
+{
+    lost(context, "%s", text);
+}
+
+/* Named values and tombstones of the old catalog; `to` NULL: only told. */
+static nx_code carry_old(struct repair *repair, const struct block_meta *live, size_t live_count,
+                         struct catalog *to, struct nx_err *err)
 {
     struct nx_buf path = {0};
-    struct catalog *from = NULL;
-    nx_code code =
-        catalog_open_read_only(&from, path_in(&path, repair->dir, "catalog.mdb"), false, err);
-    if (code == NX_OK)
-        code = catalog_each_value(from, copy_value, to, err);
-    catalog_close(from);
+    const struct carry_report report = {repair, carry_took, carry_lost};
+    nx_code code = carry_rows(path_in(&path, repair->dir, "catalog.mdb"), repair->has_catalog, live,
+                              live_count, to, &report, err);
     nx_buf_deinit(&path);
     return code;
 }
 
+/* `catalog` NULL: only told. */
 static nx_code fill_catalog(struct repair *repair, struct catalog *catalog, struct nx_err *err)
 {
     struct block_meta *metas = nx_calloc(repair->count + 1, sizeof(*metas));
@@ -448,9 +456,11 @@ static nx_code fill_catalog(struct repair *repair, struct catalog *catalog, stru
         else if (repair->items[i].fate == FATE_LEFT)
             retired[left++] = repair->items[i].block.ulid;
     }
-    nx_code code = catalog_publish(catalog, metas, live, retired, left, err);
-    if (code == NX_OK && repair->has_catalog)
-        code = copy_values(repair, catalog, err);
+    nx_code code = NX_OK;
+    if (catalog != NULL)
+        code = catalog_publish(catalog, metas, live, retired, left, err);
+    if (code == NX_OK)
+        code = carry_old(repair, metas, live, catalog, err);
     nx_free(metas);
     nx_free(retired);
     return code;
@@ -561,6 +571,8 @@ nx_code dir_repair(const char *dir, const struct repair_options *options,
         code = carry_out(&repair, err);
     if (code == NX_OK && out->has_changed && !options->is_dry_run)
         code = replace_catalog(&repair, err);
+    else if (code == NX_OK && out->has_changed)
+        code = fill_catalog(&repair, NULL, err);
     for (size_t i = 0; i < repair.count; i++)
         nx_buf_deinit(&repair.items[i].sources);
     nx_free(repair.items);

@@ -8,7 +8,9 @@
 #include "narthex/base/assert.h"
 #include "narthex/base/io_copy.h"
 #include "narthex/block/map_guard.h"
+#include "narthex/block/tombstones.h"
 #include "narthex/storage/inspect_dir.h"
+#include "narthex/storage/metadata_table.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -142,6 +144,53 @@ static nx_code verify_row(void *context, const char *ulid, enum catalog_state st
     return NX_OK;
 }
 
+/* Tombstones against the block that they mask. */
+static nx_code verify_tombstones(void *context, const char *ulid, struct nx_bytes packed,
+                                 struct nx_err *err)
+{
+    struct verify *verify = context;
+    struct nx_buf path = {0};
+    struct block_meta meta;
+    struct tombstones *found = NULL;
+    struct nx_err why;
+    char name[48], text[400];
+    (void)err;
+    snprintf(name, sizeof(name), "blocks/%s", ulid);
+    nx_code code = block_meta_read(io_read_only(), path_in(&path, verify->dir, name), &meta, NULL,
+                                   &why); /* a block that is damaged is told for itself */
+    if (code == NX_OK &&
+        tombstones_unpack(packed, (uint32_t)meta.series_count, &found, &why) != NX_OK) {
+        snprintf(text, sizeof(text), "deletes of block %s: %.300s", ulid, why.msg);
+        damage(verify, "catalog.mdb", text);
+    }
+    tombstones_unref(found);
+    nx_buf_deinit(&path);
+    return NX_OK;
+}
+
+/* The values whose format is known. */
+static nx_code verify_value(void *context, const char *key, struct nx_bytes value,
+                            struct nx_err *err)
+{
+    struct verify *verify = context;
+    (void)err;
+    bool is_commit = strcmp(key, "covered-commit") == 0;
+    if (is_commit && value.len != 8)
+        damage(verify, "catalog.mdb", "value covered-commit is damaged");
+    return NX_OK;
+}
+
+static nx_code verify_metadata(struct verify *verify, struct catalog *catalog)
+{
+    struct metadata_table *table = metadata_table_new();
+    struct nx_err err;
+    nx_code code = metadata_table_load(table, catalog, &err);
+    if (code == NX_E_CORRUPT)
+        damage(verify, "catalog.mdb", err.msg);
+    metadata_table_free(table);
+    return code == NX_E_CORRUPT ? NX_OK : code;
+}
+
 static void verify_catalog(struct verify *verify, const struct dir_blocks *blocks)
 {
     if (blocks->catalog_damage[0] != '\0') {
@@ -156,6 +205,12 @@ static void verify_catalog(struct verify *verify, const struct dir_blocks *block
         catalog_open_read_only(&catalog, path_in(&path, verify->dir, "catalog.mdb"), false, &err);
     if (code == NX_OK)
         code = catalog_each(catalog, verify_row, verify, &err);
+    if (code == NX_OK)
+        code = catalog_each_tombstones(catalog, verify_tombstones, verify, &err);
+    if (code == NX_OK)
+        code = catalog_each_value(catalog, verify_value, verify, &err);
+    if (code == NX_OK)
+        code = verify_metadata(verify, catalog);
     if (code != NX_OK)
         damage(verify, "catalog.mdb", err.msg);
     catalog_close(catalog);

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "narthex/base/buf.h"
 #include "narthex/base/err.h"
 #include "narthex/base/io.h"
 #include "narthex/block/block.h"
@@ -84,3 +85,27 @@ NX_NODISCARD nx_code catalog_put(struct catalog *catalog, const char *key, struc
 
 /* A compact copy of the catalog as of one transaction, synced, at `path`, which must not exist. Threads: any. */
 NX_NODISCARD nx_code catalog_copy(struct catalog *catalog, const char *path, struct nx_err *err);
+
+/* ---- what a damaged file still holds ---- */
+
+enum catalog_salvaged_kind {
+    CATALOG_SALVAGED_VALUE,
+    CATALOG_SALVAGED_TOMBSTONES,
+};
+struct catalog_salvaged_row {
+    enum catalog_salvaged_kind kind;
+    bool is_current;       /* of the newest transaction; else of any, the last or an older one */
+    char key[264];         /* name or ulid */
+    struct nx_bytes value; /* its checksum was right */
+};
+struct catalog_salvage {
+    struct catalog_salvaged_row *rows; /* nx_alloc'd */
+    size_t count;
+    struct nx_buf file;                   /* what the values are views of */
+    bool has_all_values, has_all_tombstones; /* the current rows are all of them */
+    bool had_tombstones;                  /* a delete has been there, for all that can be seen */
+};
+/* Every row of any page whose checksum is right, without LMDB. A file that is not there is an empty one. */
+NX_NODISCARD nx_code catalog_salvage(const char *path, struct catalog_salvage *out,
+                                     struct nx_err *err);
+void catalog_salvage_deinit(struct catalog_salvage *salvage); /* safe on a zeroed struct and twice */

@@ -43,6 +43,10 @@ NX_NODISCARD nx_code tombstones_add(struct tombstones *old, uint32_t series_coun
 struct tombstones *tombstones_settled(const struct tombstones *tombstones);
 bool tombstones_is_settled(const struct tombstones *tombstones);
 
+/* All that either says, of one block; either may be NULL, and both stay the caller's. NX_E_LIMIT: too many. */
+NX_NODISCARD nx_code tombstones_join(struct tombstones *a, struct tombstones *b,
+                                     struct tombstones **out, struct nx_err *err);
+
 struct tombstones *tombstones_ref(struct tombstones *tombstones); /* NULL is fine */
 void tombstones_unref(struct tombstones *tombstones);             /* NULL is fine */
 

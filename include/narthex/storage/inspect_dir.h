@@ -24,6 +24,7 @@ struct dir_block {
     enum dir_block_state state;
     bool has_meta; /* block.meta verifies */
     struct block_meta meta;
+    uint64_t tombstones, tombstone_series; /* deletes that mask it; series that they name */
     char why[240]; /* unless has_meta */
 };
 struct dir_blocks {
