@@ -15,7 +15,7 @@ struct sum_file {
     uint64_t written; /* bytes handed to the kernel */
     uint64_t unsynced;
     const struct block_pace *pace; /* borrowed; NULL: none. Set behind sum_file_create */
-    struct nx_buf sums; /* uint64_t per MiB written */
+    struct nx_buf sums;            /* uint64_t per MiB written */
 };
 
 /* Creates the file; it must not exist. */

@@ -473,6 +473,15 @@ static bool is_large_body(const struct ingest *ingest, struct nx_bytes body)
            byte_reader_varint(&reader) > ingest->limits.large_bytes;
 }
 
+static nx_code run_body(struct ingest *ingest, struct nx_bytes body, struct ingest_request *request,
+                        enum stage_failed *out_stage, struct nx_err *err)
+{
+    struct ingest_worker *worker = worker_acquire(ingest);
+    nx_code code = run_stages(ingest, worker, body, request, out_stage, err);
+    worker_release(ingest, worker);
+    return code;
+}
+
 void ingest_write(struct ingest *ingest, struct nx_bytes body, ingest_done_fn done, void *context)
 {
     struct ingest_request *request = nx_calloc(1, sizeof(*request));
@@ -484,14 +493,14 @@ void ingest_write(struct ingest *ingest, struct nx_bytes body, ingest_done_fn do
 
     struct nx_err err = {.code = NX_OK};
     enum stage_failed stage;
-    bool is_large = is_large_body(ingest, body);
-    if (is_large)
+    nx_code code;
+    if (is_large_body(ingest, body)) {
         mutex_lock(&ingest->large);
-    struct ingest_worker *worker = worker_acquire(ingest);
-    nx_code code = run_stages(ingest, worker, body, request, &stage, &err);
-    worker_release(ingest, worker);
-    if (is_large)
+        code = run_body(ingest, body, request, &stage, &err);
         mutex_unlock(&ingest->large);
+    } else {
+        code = run_body(ingest, body, request, &stage, &err);
+    }
     if (code != NX_OK) {
         fail(request, stage, &err);
         return;

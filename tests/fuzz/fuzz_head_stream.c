@@ -56,7 +56,7 @@ static void make_samples(struct samples *samples, const uint8_t *data, size_t si
 
 static size_t encode(const struct samples *samples, unsigned batch_max, uint8_t *out)
 {
-    uint32_t step_before = 0;
+    uint32_t step = 0;
     uint64_t bits_before = 0;
     size_t length = 0;
     for (size_t i = 0; i < samples->count;) {
@@ -68,14 +68,13 @@ static size_t encode(const struct samples *samples, unsigned batch_max, uint8_t 
                                      .steps = samples->steps + i,
                                      .bits = samples->bits + i,
                                      .count = count,
-                                     .step_before = step_before,
+                                     .step = step,
                                      .bits_before = bits_before};
         uint8_t bytes[STREAM_BATCH_BYTES_MAX];
-        size_t used = stream_encode(bytes, &batch);
+        size_t used = stream_encode(bytes, &batch, &step);
         NX_ASSERT(used + 8 <= sizeof(bytes));
         memcpy(out + length, bytes, used);
         length += used;
-        step_before = stream_batch_last_step(&batch);
         bits_before = samples->bits[i + count - 1];
         i += count;
     }

@@ -48,7 +48,8 @@ struct block_writer;
  * same volume. */
 struct block_pace {
     void *context;
-    void (*wrote)(void *context, uint64_t bytes); /* after these bytes went to the device; may sleep */
+    void (*wrote)(void *context,
+                  uint64_t bytes); /* after these bytes went to the device; may sleep */
 };
 
 struct block_writer_options {

@@ -101,11 +101,12 @@ struct catalog_salvaged_row {
 struct catalog_salvage {
     struct catalog_salvaged_row *rows; /* nx_alloc'd */
     size_t count;
-    struct nx_buf file;                   /* what the values are views of */
+    struct nx_buf file;                      /* what the values are views of */
     bool has_all_values, has_all_tombstones; /* the current rows are all of them */
-    bool had_tombstones;                  /* a delete has been there, for all that can be seen */
+    bool had_tombstones;                     /* a delete has been there, for all that can be seen */
 };
 /* Every row of any page whose checksum is right, without LMDB. A file that is not there is an empty one. */
 NX_NODISCARD nx_code catalog_salvage(const char *path, struct catalog_salvage *out,
                                      struct nx_err *err);
-void catalog_salvage_deinit(struct catalog_salvage *salvage); /* safe on a zeroed struct and twice */
+void catalog_salvage_deinit(
+    struct catalog_salvage *salvage); /* safe on a zeroed struct and twice */

@@ -25,12 +25,13 @@
 
 #include "narthex/block/block_list.h"
 
-#define PARTITION_MS      (2 * 3600 * INT64_C(1000))
-#define DAY_MS            (24 * 3600 * INT64_C(1000))
-#define MERGE_GRACE_MS    (30 * 60 * INT64_C(1000))
+#define PARTITION_MS   (2 * 3600 * INT64_C(1000))
+#define DAY_MS         (24 * 3600 * INT64_C(1000))
+#define MERGE_GRACE_MS (30 * 60 * INT64_C(1000))
 /* derived: in steady work the first flush of a partition is that old when the partition and its grace time end */
 #define MERGE_FLUSH_GATHER_MS PARTITION_MS
-#define MERGE_PIECE_GATHER_MS (60 * 60 * INT64_C(1000)) /* chosen: between two flushes of a backfill */
+#define MERGE_PIECE_GATHER_MS                                                                      \
+ (60 * 60 * INT64_C(1000)) /* chosen: between two flushes of a backfill */
 #define MERGE_SOURCES_MAX 64u
 #define MERGE_FLUSHES_MAX 24u /* of level 0: six hours of quiet flushes, or a flood */
 #define MERGE_PIECES_MAX  8u

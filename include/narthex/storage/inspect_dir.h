@@ -25,7 +25,7 @@ struct dir_block {
     bool has_meta; /* block.meta verifies */
     struct block_meta meta;
     uint64_t tombstones, tombstone_series; /* deletes that mask it; series that they name */
-    char why[240]; /* unless has_meta */
+    char why[240];                         /* unless has_meta */
 };
 struct dir_blocks {
     struct dir_block *items; /* by min_time_ms, then ulid; those without meta first */
