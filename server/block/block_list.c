@@ -33,6 +33,7 @@
 struct block_list {
     const struct io *io;                         /* [I] */
     const struct block_pace *pace;               /* [I] NULL: none */
+    int64_t gather_ms;                           /* [I] */
     bool is_read_only;                           /* [I] */
     const struct clock *clock;                   /* [I] */
     char *blocks_dir, *tmp_dir, *quarantine_dir; /* [I] */
@@ -435,6 +436,7 @@ nx_code block_list_open(struct block_list **out_list, const struct block_list_op
     list->io = options->io;
     list->is_read_only = options->is_read_only;
     list->clock = options->clock;
+    list->gather_ms = MERGE_GATHER_MS;
     list->blocks_dir = nx_strdup(path_join(&path, options->data_dir, "blocks"));
     list->tmp_dir = nx_strdup(path_join(&path, options->data_dir, "tmp"));
     list->quarantine_dir = nx_strdup(path_join(&path, options->data_dir, "quarantine"));
@@ -613,6 +615,16 @@ struct block *block_list_newest_flush(struct block_list *list)
 void block_list_set_pace(struct block_list *list, const struct block_pace *pace)
 {
     list->pace = pace;
+}
+
+void block_list_set_gather(struct block_list *list, int64_t gather_ms)
+{
+    list->gather_ms = gather_ms;
+}
+
+int64_t block_list_gather(const struct block_list *list)
+{
+    return list->gather_ms;
 }
 
 const struct block_pace *block_list_pace(const struct block_list *list)

@@ -689,7 +689,7 @@ nx_code merge_run(struct block_list *list, int64_t now_ms, bool force, _Atomic b
     size_t count = gather_metas(&snapshot, metas, at);
     struct merge_job job = {0};
     nx_code code = NX_OK;
-    bool is_planned = merge_plan(metas, count, now_ms, force, &job) &&
+    bool is_planned = merge_plan(metas, count, now_ms, block_list_gather(list), force, &job) &&
                       !overlaps_unreadable(&snapshot, metas, &job);
     struct merge *merge = NULL;
     const char *ulids[MERGE_SOURCES_MAX];

@@ -12,6 +12,7 @@ int64_t time_floor(int64_t time_ms, int64_t size_ms);
 
 const struct io *block_list_io(const struct block_list *list);
 const struct block_pace *block_list_pace(const struct block_list *list); /* may be NULL */
+int64_t block_list_gather(const struct block_list *list);
 const char *block_list_tmp_dir(const struct block_list *list);
 
 /* block_list_begin with a ulid that has the time of `like`. */

@@ -62,7 +62,7 @@ static size_t newest_flush(const struct block_meta *metas, size_t count)
 /* ---- flushes ---- */
 
 static bool plan_flushes(const struct block_meta *metas, size_t count, int64_t now_ms,
-                         int64_t open_ms, bool force, struct merge_job *job)
+                         int64_t gather_ms, int64_t open_ms, bool force, struct merge_job *job)
 {
     size_t newest = newest_flush(metas, count);
     size_t flushes = 0, wanted = 0;
@@ -73,8 +73,7 @@ static bool plan_flushes(const struct block_meta *metas, size_t count, int64_t n
         flushes++;
         if (metas[i].min_time_ms < open_ms || force)
             wanted = flushes;
-        is_due |=
-            metas[i].max_time_ms < open_ms && is_quiet(&metas[i], now_ms, MERGE_FLUSH_GATHER_MS);
+        is_due |= metas[i].max_time_ms < open_ms && is_quiet(&metas[i], now_ms, gather_ms);
     }
     if (flushes >= MERGE_FLUSHES_MAX) {
         is_due = true;
@@ -124,7 +123,7 @@ static bool is_in_slot(const struct block_meta *meta, uint32_t min_level, uint32
 
 static struct slot_sum sum_slot(const struct block_meta *metas, size_t count, uint32_t min_level,
                                 uint32_t max_level, int64_t start_ms, int64_t size_ms,
-                                int64_t now_ms)
+                                int64_t now_ms, int64_t gather_ms)
 {
     struct slot_sum sum = {.is_quiet = true};
     for (size_t i = 0; i < count; i++) {
@@ -135,7 +134,7 @@ static struct slot_sum sum_slot(const struct block_meta *metas, size_t count, ui
         sum.bytes += bytes;
         sum.largest = bytes > sum.largest ? bytes : sum.largest;
         sum.has_level_1 |= metas[i].level == 1;
-        sum.is_quiet &= is_quiet(&metas[i], now_ms, MERGE_PIECE_GATHER_MS);
+        sum.is_quiet &= is_quiet(&metas[i], now_ms, gather_ms / 2);
     }
     return sum;
 }
@@ -163,7 +162,7 @@ static void take_slot(const struct block_meta *metas, size_t count, uint32_t min
 
 struct slot_plan {
     uint32_t min_level, max_level;
-    int64_t size_ms, now_ms;
+    int64_t size_ms, now_ms, gather_ms;
     bool force;
 };
 
@@ -175,8 +174,8 @@ static bool plan_slot(const struct block_meta *metas, size_t count, size_t index
     int64_t size_ms = plan->size_ms, start_ms = time_floor(metas[index].min_time_ms, size_ms);
     if (!is_in_slot(&metas[index], min_level, max_level, start_ms, size_ms))
         return false;
-    struct slot_sum sum =
-        sum_slot(metas, count, min_level, max_level, start_ms, size_ms, plan->now_ms);
+    struct slot_sum sum = sum_slot(metas, count, min_level, max_level, start_ms, size_ms,
+                                   plan->now_ms, plan->gather_ms);
     bool is_new_day = max_level == 2 && sum.has_level_1;
     bool is_settled = sum.is_quiet && is_worth_it(&sum);
     if (is_new_day || is_settled || (plan->force && sum.count >= 2)) {
@@ -191,15 +190,15 @@ static bool plan_slot(const struct block_meta *metas, size_t count, size_t index
     return true;
 }
 
-bool merge_plan(const struct block_meta *metas, size_t count, int64_t now_ms, bool force,
-                struct merge_job *out_job)
+bool merge_plan(const struct block_meta *metas, size_t count, int64_t now_ms, int64_t gather_ms,
+                bool force, struct merge_job *out_job)
 {
     int64_t settled_ms = force ? now_ms : now_ms - MERGE_GRACE_MS;
     int64_t open_ms = force ? INT64_MAX : time_floor(settled_ms, PARTITION_MS);
     struct merge_job job = {.day_before_ms = time_floor(settled_ms, DAY_MS)};
-    bool is_found = plan_flushes(metas, count, now_ms, open_ms, force, &job);
-    const struct slot_plan partition = {1, 1, PARTITION_MS, now_ms, force};
-    const struct slot_plan day = {1, 2, DAY_MS, now_ms, force};
+    bool is_found = plan_flushes(metas, count, now_ms, gather_ms, open_ms, force, &job);
+    const struct slot_plan partition = {1, 1, PARTITION_MS, now_ms, gather_ms, force};
+    const struct slot_plan day = {1, 2, DAY_MS, now_ms, gather_ms, force};
     for (size_t i = 0; !is_found && i < count; i++) {
         if (metas[i].level != 1)
             continue;

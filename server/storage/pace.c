@@ -14,6 +14,11 @@
 
 #include <time.h>
 
+/* Old data waits for as long as this many flushes take, in whole minutes: two hours; who flushes each few seconds sees
+ * merges at once. */
+#define GATHER_FLUSHES 8
+#define MINUTE_MS      INT64_C(60000)
+
 #define PACE_PARTS_MAX 2u
 #define PACE_PAUSE_MAX UINT64_C(200000000) /* chosen: of one piece */
 #define PACE_SLICE_NS  UINT64_C(5000000)
@@ -61,6 +66,10 @@ void pace_init(struct store *store)
 {
     store->pace = (struct block_pace){.context = store, .wrote = on_wrote};
     block_list_set_pace(store->blocks, &store->pace);
+    int64_t flush_ms = store->options.flush_interval_ms;
+    int64_t gather_ms =
+        flush_ms < MERGE_GATHER_MS / GATHER_FLUSHES ? flush_ms * GATHER_FLUSHES : MERGE_GATHER_MS;
+    block_list_set_gather(store->blocks, gather_ms - gather_ms % MINUTE_MS);
 }
 
 void pace_begin(struct store *store)

@@ -112,7 +112,8 @@ enum store_work {
 /* Around what needs much memory for a while. */
 void watch_work_begin(struct store *store, enum store_work work);
 void watch_work_end(struct store *store);
-/* Has merges and rewrites pause while commits are slow. The committer runs. */
+/* Tells the block list how long old data gathers, and has merges and rewrites pause while commits are slow. The
+ * committer runs. */
 void pace_init(struct store *store);
 /* A merge or rewrite begins. */
 void pace_begin(struct store *store) NX_REQUIRES(store->merging);

@@ -82,6 +82,10 @@ struct block *block_list_newest_flush(struct block_list *list);
 /* Borrowed: the pace of merges and rewrites that begin from now on; NULL: none. Before there are other threads. */
 void block_list_set_pace(struct block_list *list, const struct block_pace *pace);
 
+/* How long old data waits for more of it before it is merged: see merge.h. MERGE_GATHER_MS unless set; before there are
+ * other threads. */
+void block_list_set_gather(struct block_list *list, int64_t gather_ms);
+
 /* Another bound for the cache of decompressed groups, from now on. */
 void block_list_set_cache(struct block_list *list, size_t bytes_max);
 

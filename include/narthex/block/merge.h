@@ -3,7 +3,7 @@
  * Layer    block.  Threads  the maintenance thread only.
  * Plan     a pure function of the metas and the time, so that it can be tested as a table; the first that applies:
  *          - flushes: when a level-0 block lies wholly in ended partitions (ended: MERGE_GRACE_MS ago) and was made
- *            MERGE_FLUSH_GATHER_MS ago, or MERGE_FLUSHES_MAX have gathered: all level-0 blocks, oldest first, up to
+ *            gather_ms ago, or MERGE_FLUSHES_MAX have gathered: all level-0 blocks, oldest first, up to
  *            the last with data of an ended partition. They are always a prefix by commit, so that whatever is merged
  *            precedes what is not. The newest level-0 block is never taken (it defines the slots that the journal
  *            uses). Small level-1 blocks in their range come along;
@@ -11,7 +11,7 @@
  *          - day: a past one with level-1 blocks: these and its level-2 blocks; or with several level-2 blocks worth
  *            it.
  *          Worth it: all but the largest hold a quarter of its bytes, and none was made in the last
- *          MERGE_PIECE_GATHER_MS: a backfill goes on for a while and must not rewrite a day with each flush. Else,
+ *          half of gather_ms: a backfill goes on for a while and must not rewrite a day with each flush. Else,
  *          with MERGE_PIECES_MAX blocks, they are merged among themselves; without the largest when it is half of all
  *          of them: late data trickles in, and must not rewrite a day every time.
  *          When a block was made is told by its ulid.
@@ -28,10 +28,9 @@
 #define PARTITION_MS   (2 * 3600 * INT64_C(1000))
 #define DAY_MS         (24 * 3600 * INT64_C(1000))
 #define MERGE_GRACE_MS (30 * 60 * INT64_C(1000))
-/* derived: in steady work the first flush of a partition is that old when the partition and its grace time end */
-#define MERGE_FLUSH_GATHER_MS PARTITION_MS
-#define MERGE_PIECE_GATHER_MS                                                                      \
- (60 * 60 * INT64_C(1000)) /* chosen: between two flushes of a backfill */
+/* derived: in steady work the first flush of a partition is that old when the partition and its grace time end; see
+ * block_list_set_gather */
+#define MERGE_GATHER_MS   PARTITION_MS
 #define MERGE_SOURCES_MAX 64u
 #define MERGE_FLUSHES_MAX 24u /* of level 0: six hours of quiet flushes, or a flood */
 #define MERGE_PIECES_MAX  8u
@@ -47,8 +46,8 @@ struct merge_job {
 };
 /* False: nothing to do. Metas in order of precedence. `force`: every partition counts as ended and everything is worth
  * it (tests, tools). */
-bool merge_plan(const struct block_meta *metas, size_t count, int64_t now_ms, bool force,
-                struct merge_job *out_job);
+bool merge_plan(const struct block_meta *metas, size_t count, int64_t now_ms, int64_t gather_ms,
+                bool force, struct merge_job *out_job);
 
 struct merge_result {
     uint64_t samples, duplicates, bytes_in, bytes_out; /* samples of both kinds */

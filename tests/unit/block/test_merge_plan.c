@@ -215,7 +215,8 @@ static void test_merge_plan_table(void **state)
                                                .index_bytes = 0,
                                                .chunks_bytes = block->bytes};
         }
-        bool is_planned = merge_plan(metas, count, cases[c].now_ms, cases[c].force, &job);
+        bool is_planned =
+            merge_plan(metas, count, cases[c].now_ms, MERGE_GATHER_MS, cases[c].force, &job);
         for (size_t i = 0; i < job.source_count; i++)
             snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%u", i > 0 ? " " : "",
                      job.source_index[i]);
@@ -237,7 +238,7 @@ static void test_merge_plan_takes_at_most_its_sources(void **state)
                                        .commit_min = i,
                                        .commit_max = i,
                                        .chunks_bytes = i < 50 ? 1 : 1000};
-    assert_true(merge_plan(metas, COUNT, DAY(9), false, &job));
+    assert_true(merge_plan(metas, COUNT, DAY(9), MERGE_GATHER_MS, false, &job));
     assert_int_equal(job.source_count, MERGE_SOURCES_MAX);
     for (size_t i = 1; i < job.source_count; i++)
         assert_true(job.source_index[i - 1] < job.source_index[i]);
@@ -268,19 +269,21 @@ static void test_a_backfill_gathers(void **state)
     for (unsigned i = 0; i <= MERGE_FLUSHES_MAX; i++) {
         metas[i] = made_at(now_ms, 0, DAY(90), DAY(90) + HOUR(1), 10);
         metas[i].commit_min = metas[i].commit_max = i + 1;
-        assert_int_equal(merge_plan(metas, i + 1, now_ms, false, &job), i == MERGE_FLUSHES_MAX);
+        assert_int_equal(merge_plan(metas, i + 1, now_ms, MERGE_GATHER_MS, false, &job),
+                         i == MERGE_FLUSHES_MAX);
     }
     /* Nothing more comes. */
-    assert_false(merge_plan(metas, 3, now_ms + MERGE_FLUSH_GATHER_MS - 1, false, &job));
-    assert_true(merge_plan(metas, 3, now_ms + MERGE_FLUSH_GATHER_MS, false, &job));
+    assert_false(merge_plan(metas, 3, now_ms + MERGE_GATHER_MS - 1, MERGE_GATHER_MS, false, &job));
+    assert_true(merge_plan(metas, 3, now_ms + MERGE_GATHER_MS, MERGE_GATHER_MS, false, &job));
     assert_int_equal(job.source_count, 2);
     /* Pieces of a day, too. */
     struct block_meta pieces[] = {made_at(now_ms - HOUR(2), 2, DAY(90), DAY(90) + HOUR(9), 100),
                                   made_at(now_ms, 2, DAY(90), DAY(90) + HOUR(9), 90)};
-    assert_false(merge_plan(pieces, 2, now_ms + MERGE_PIECE_GATHER_MS - 1, false, &job));
-    assert_true(merge_plan(pieces, 2, now_ms + MERGE_PIECE_GATHER_MS, false, &job));
+    assert_false(
+        merge_plan(pieces, 2, now_ms + MERGE_GATHER_MS / 2 - 1, MERGE_GATHER_MS, false, &job));
+    assert_true(merge_plan(pieces, 2, now_ms + MERGE_GATHER_MS / 2, MERGE_GATHER_MS, false, &job));
     /* A clock that was set back does not keep them apart. */
-    assert_true(merge_plan(pieces, 2, now_ms - 1, false, &job));
+    assert_true(merge_plan(pieces, 2, now_ms - 1, MERGE_GATHER_MS, false, &job));
 }
 
 static void test_many_young_pieces_are_merged(void **state)
@@ -291,10 +294,10 @@ static void test_many_young_pieces_are_merged(void **state)
     struct block_meta metas[MERGE_PIECES_MAX];
     for (unsigned i = 0; i < MERGE_PIECES_MAX; i++)
         metas[i] = made_at(now_ms, 2, DAY(90), DAY(90) + HOUR(9), 10);
-    assert_true(merge_plan(metas, MERGE_PIECES_MAX, now_ms, false, &job));
+    assert_true(merge_plan(metas, MERGE_PIECES_MAX, now_ms, MERGE_GATHER_MS, false, &job));
     assert_int_equal(job.source_count, MERGE_PIECES_MAX);
     metas[0].chunks_bytes = 10 * MERGE_PIECES_MAX;
-    assert_true(merge_plan(metas, MERGE_PIECES_MAX, now_ms, false, &job));
+    assert_true(merge_plan(metas, MERGE_PIECES_MAX, now_ms, MERGE_GATHER_MS, false, &job));
     assert_int_equal(job.source_count, MERGE_PIECES_MAX - 1);
     assert_int_equal(job.source_index[0], 1);
 }
@@ -420,7 +423,7 @@ static void sim_settle(struct sim *sim, int64_t now_ms)
         assert_true(jobs < 100);
         for (size_t i = 0; i < sim->count; i++)
             metas[i] = sim->blocks[i].meta;
-        if (!merge_plan(metas, sim->count, now_ms, false, &job))
+        if (!merge_plan(metas, sim->count, now_ms, MERGE_GATHER_MS, false, &job))
             return;
         sim_merge(sim, &job, now_ms);
     }
