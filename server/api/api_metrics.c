@@ -31,10 +31,7 @@ static void collect(void *context)
     struct store_stats stats;
     store_stats(api->store, &stats);
     metrics_set(METRIC_HEAD_SERIES, (double)stats.head.series);
-    metrics_set(METRIC_HEAD_BYTES,
-                (double)(stats.head.bytes_series + stats.head.bytes_labels +
-                         stats.head.bytes_index + stats.head.bytes_chunks + stats.head.bytes_late +
-                         stats.head.bytes_sides + stats.head.bytes_pending));
+    metrics_set(METRIC_HEAD_BYTES, (double)head_stats_bytes(&stats.head));
     metrics_set_at(METRIC_MEMORY_BYTES, 0, (double)stats.head.bytes_series);
     metrics_set_at(METRIC_MEMORY_BYTES, 1, (double)stats.head.bytes_labels);
     metrics_set_at(METRIC_MEMORY_BYTES, 2, (double)stats.head.bytes_index);
@@ -45,6 +42,7 @@ static void collect(void *context)
     metrics_set_at(METRIC_MEMORY_BYTES, 7, (double)stats.cache_bytes);
     metrics_set_at(METRIC_MEMORY_BYTES, 8, (double)ingest_raw_cache_bytes(api->ingest));
     metrics_set_at(METRIC_MEMORY_BYTES, 9, (double)stats.cardinality_bytes);
+    metrics_set_at(METRIC_MEMORY_BYTES, 10, (double)stats.metadata_bytes);
     metrics_set(METRIC_JOURNAL_SEGMENTS, (double)stats.journal.segments_live);
     metrics_set(METRIC_BLOCKS, (double)stats.blocks);
     metrics_set(METRIC_BLOCKS_UNREADABLE, (double)stats.unreadable_blocks);

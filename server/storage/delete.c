@@ -21,35 +21,30 @@
 #include "narthex/base/metrics.h"
 #include "narthex/block/block_delete.h"
 
+#include "commit_value.h"
 #include "store_internal.h"
 
 #define COVERED_KEY "covered-commit"
 
 /* ---- the commit that is kept with the tombstones ---- */
 
-static void covered_store(uint8_t out[8], uint64_t commit)
-{
-    for (unsigned i = 0; i < 8; i++)
-        out[i] = (uint8_t)(commit >> (8 * i));
-}
-
 nx_code delete_covered_commit(struct block_list *blocks, uint64_t *out_commit, struct nx_err *err)
 {
     struct nx_buf value = {0};
     *out_commit = 0;
     nx_code code = catalog_get(block_list_catalog(blocks), COVERED_KEY, &value, err);
-    if (code == NX_OK && value.len != 8)
+    if (code == NX_OK && value.len != COMMIT_VALUE_BYTES)
         code = nx_err_set(err, NX_E_CORRUPT, "catalog: value %s is damaged", COVERED_KEY);
-    for (unsigned i = 0; code == NX_OK && i < 8; i++)
-        *out_commit |= (uint64_t)value.data[i] << (8 * i);
+    if (code == NX_OK)
+        *out_commit = commit_value_get(value.data);
     nx_buf_deinit(&value);
     return code == NX_E_NOT_FOUND ? NX_OK : code;
 }
 
 nx_code delete_cover_commit(struct block_list *blocks, uint64_t commit, struct nx_err *err)
 {
-    uint8_t value[8];
-    covered_store(value, commit);
+    uint8_t value[COMMIT_VALUE_BYTES];
+    commit_value_put(value, commit);
     return catalog_put(block_list_catalog(blocks), COVERED_KEY,
                        (struct nx_bytes){value, sizeof(value)}, err);
 }
@@ -98,14 +93,14 @@ static nx_code delete_locked(struct store *store, struct block_delete *what,
     NX_REQUIRES(store->maintain)
 {
     uint64_t covered = 0;
-    uint8_t value[8];
+    uint8_t value[COMMIT_VALUE_BYTES];
     nx_code code = flush_exactly(store, &covered, err);
     if (code == NX_OK) /* a flush without samples does not */
         code = metadata_table_save(store->metadata, block_list_catalog(store->blocks), err);
     if (code != NX_OK)
         return code;
     store->options.io->crash_point(store->options.io, "delete_flushed");
-    covered_store(value, covered);
+    commit_value_put(value, covered);
     what->key = COVERED_KEY;
     what->value = (struct nx_bytes){value, sizeof(value)};
     code = block_list_delete(store->blocks, what, out, err);

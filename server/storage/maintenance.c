@@ -65,7 +65,7 @@ nx_code maintenance_flush(struct store *store, void (*on_sealed)(void *context),
     uint64_t begun_ns = now_ns();
     watch_work_begin(store, STORE_WORK_FLUSH);
     nx_code code = flush_run(&parts, out, err);
-    watch_work_end(store);
+    watch_work_end(store, STORE_WORK_FLUSH);
     nx_mem_release(); /* a flush needs some 100 bytes a series for a while */
     if (code == NX_OK)
         store->last_flush_ns = clock_mono_ns(store->options.clock);
@@ -97,7 +97,7 @@ static nx_code merge_once(struct store *store, bool force, bool *out_worked,
     pace_begin(store);
     nx_code code = merge_run(store->blocks, clock_wall_ms(store->options.clock), force,
                              &store->merge_stop, out_worked, out, err);
-    watch_work_end(store);
+    watch_work_end(store, STORE_WORK_MERGE);
     mutex_unlock(&store->merging);
     if (*out_worked)
         nx_mem_release();
@@ -182,37 +182,35 @@ static void run_spare(struct store *store)
              has_worked ? SPARE_PACE_NS : SPARE_CHECK_NS);
 }
 
-static bool flush_is_due(struct store *store)
+static uint64_t since_flush_ns(struct store *store)
 {
-    struct head_stats head;
-    struct journal_stats journal;
-    head_stats(store->head, &head);
-    journal_stats(store->journal, &journal);
-    uint64_t samples_max = FLUSH_PER_SERIES * head.series;
-    if (samples_max < store->options.flush_samples_min)
-        samples_max = store->options.flush_samples_min;
-    if (journal.samples_live > samples_max)
-        return true;
     mutex_lock(&store->maintain);
     uint64_t since_ns = clock_mono_ns(store->options.clock) - store->last_flush_ns;
     mutex_unlock(&store->maintain);
-    return head.unflushed_samples > 0 &&
-           since_ns >= (uint64_t)store->options.flush_interval_ms * MS_NS;
+    return since_ns;
+}
+
+static bool flush_is_due(struct store *store, const struct head_stats *head)
+{
+    struct journal_stats journal;
+    journal_stats(store->journal, &journal);
+    uint64_t samples_max = FLUSH_PER_SERIES * head->series;
+    if (samples_max < store->options.flush_samples_min)
+        samples_max = store->options.flush_samples_min;
+    return journal.samples_live > samples_max ||
+           (head->unflushed_samples > 0 &&
+            since_flush_ns(store) >= (uint64_t)store->options.flush_interval_ms * MS_NS);
 }
 
 /* Memory is short: samples become a block when they take much of it; else now and then, so that series leave. */
-static bool flush_is_urgent(struct store *store)
+static bool flush_is_urgent(struct store *store, const struct head_stats *head)
 {
     const struct mem_budget *budget = store->options.budget;
     if (budget == NULL || mem_budget_state(budget) < MEM_STATE_FLUSH)
         return false;
-    struct head_stats head;
-    head_stats(store->head, &head);
-    mutex_lock(&store->maintain);
-    uint64_t since_ns = clock_mono_ns(store->options.clock) - store->last_flush_ns;
-    mutex_unlock(&store->maintain);
-    bool is_heavy = head.bytes_chunks + head.bytes_pending > budget->limit_bytes / URGENT_PARTS;
-    return head.unflushed_samples > 0 && since_ns >= (is_heavy ? URGENT_HEAVY_NS : URGENT_QUIET_NS);
+    bool is_heavy = head_stats_sample_bytes(head) > budget->limit_bytes / URGENT_PARTS;
+    return head->unflushed_samples > 0 &&
+           since_flush_ns(store) >= (is_heavy ? URGENT_HEAVY_NS : URGENT_QUIET_NS);
 }
 
 /* Urgent flushes may follow each other faster than samples come: series leave only after some time. */
@@ -261,8 +259,10 @@ static void run_age(struct store *store)
 
 static void run_flush(struct store *store)
 {
-    bool is_urgent = flush_is_urgent(store);
-    if (!is_urgent && !flush_is_due(store)) {
+    struct head_stats head;
+    head_stats(store->head, &head);
+    bool is_urgent = flush_is_urgent(store, &head);
+    if (!is_urgent && !flush_is_due(store, &head)) {
         run_age(store);
         return;
     }

@@ -10,6 +10,8 @@
 #include "narthex/base/mem.h"
 #include "narthex/block/tombstones.h"
 
+#include "commit_value.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,14 +47,6 @@ static bool has_current(const struct carry *carry, enum catalog_salvaged_kind ki
 
 /* ---- values ---- */
 
-static uint64_t commit_of(struct nx_bytes value)
-{
-    uint64_t commit = 0;
-    for (unsigned i = 0; i < 8; i++)
-        commit |= (uint64_t)value.data[i] << (8 * i);
-    return commit;
-}
-
 /* Whether row `at` is the one to take of its name. */
 static bool is_chosen(const struct carry *carry, size_t at)
 {
@@ -64,9 +58,10 @@ static bool is_chosen(const struct carry *carry, size_t at)
         const struct catalog_salvaged_row *other = &carry->from->rows[i];
         if (i == at || !is_same(other, row->kind, row->key))
             continue;
-        bool are_commits = row->value.len == 8 && other->value.len == 8;
-        uint64_t mine = are_commits ? commit_of(row->value) : 0;
-        uint64_t theirs = are_commits ? commit_of(other->value) : 0;
+        bool are_commits =
+            row->value.len == COMMIT_VALUE_BYTES && other->value.len == COMMIT_VALUE_BYTES;
+        uint64_t mine = are_commits ? commit_value_get(row->value.data) : 0;
+        uint64_t theirs = are_commits ? commit_value_get(other->value.data) : 0;
         if (theirs > mine || (theirs == mine && i > at))
             return false;
     }

@@ -15,6 +15,7 @@
 #include "narthex/base/metrics.h"
 #include "narthex/storage/data_dir.h"
 
+#include "commit_value.h"
 #include "store_internal.h"
 
 #include <errno.h>
@@ -327,9 +328,8 @@ nx_code store_note_commit(struct store *store, struct nx_err *err)
     uint64_t commit = stats.last_commit;
     if (commit == store->noted_commit)
         return NX_OK;
-    uint8_t value[8];
-    for (unsigned i = 0; i < sizeof(value); i++)
-        value[i] = (uint8_t)(commit >> (8 * i));
+    uint8_t value[COMMIT_VALUE_BYTES];
+    commit_value_put(value, commit);
     nx_code code = catalog_put(block_list_catalog(store->blocks), NOTE_KEY,
                                (struct nx_bytes){.data = value, .len = sizeof(value)}, err);
     if (code == NX_OK)
@@ -345,10 +345,8 @@ static nx_code compare_note(struct store *store, struct store_open_result *resul
     struct nx_buf value = {0};
     journal_stats(store->journal, &stats);
     nx_code code = catalog_get(block_list_catalog(store->blocks), NOTE_KEY, &value, err);
-    if (code == NX_OK && value.len == sizeof(uint64_t)) {
-        uint64_t noted = 0;
-        for (unsigned i = 0; i < sizeof(noted); i++)
-            noted |= (uint64_t)value.data[i] << (8 * i);
+    if (code == NX_OK && value.len == COMMIT_VALUE_BYTES) {
+        uint64_t noted = commit_value_get(value.data);
         store->noted_commit = noted;
         if (noted > stats.last_commit)
             result->missing_commits = noted - stats.last_commit;
@@ -570,5 +568,6 @@ void store_stats(struct store *store, struct store_stats *out)
     out->tombstones = blocks.tombstones;
     out->tombstone_bytes = blocks.tombstone_bytes;
     out->cardinality_bytes = cardinality_bytes(store->cardinality);
+    out->metadata_bytes = metadata_table_bytes(store->metadata);
     out->is_writable = committer_state(store->committer) == NX_OK;
 }

@@ -49,7 +49,7 @@ struct store {
     uint64_t pace_since_ns;        /* [L:merging] monotonic: since when the merge has worked */
     _Atomic bool merge_stop;       /* [A] is_stopping, or memory is short */
     /* [A] A flush or merge runs, and the anonymous memory and the reserve when it began: see watch.c */
-    _Atomic int work;
+    _Atomic unsigned work; /* enum store_work */
     _Atomic uint64_t work_anonymous;
     _Atomic uint64_t work_reserve;
     struct nx_thread watch;
@@ -104,14 +104,13 @@ NX_NODISCARD nx_code store_age_locked(struct store *store, bool *out_has_aged, s
     NX_REQUIRES(store->maintain);
 NX_NODISCARD nx_code store_age(struct store *store, bool *out_has_aged, struct nx_err *err);
 
-enum store_work {
-    STORE_WORK_NONE,
-    STORE_WORK_FLUSH,
-    STORE_WORK_MERGE,
+enum store_work { /* bits: a delete flushes while blocks are merged */
+                  STORE_WORK_FLUSH = 1,
+                  STORE_WORK_MERGE = 2,
 };
 /* Around what needs much memory for a while. */
 void watch_work_begin(struct store *store, enum store_work work);
-void watch_work_end(struct store *store);
+void watch_work_end(struct store *store, enum store_work work);
 /* Tells the block list how long old data gathers, and has merges and rewrites pause while commits are slow. The
  * committer runs. */
 void pace_init(struct store *store);

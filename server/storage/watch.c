@@ -48,20 +48,22 @@ void watch_work_begin(struct store *store, enum store_work work)
         return;
     struct head_stats head;
     head_stats(store->head, &head);
-    atomic_store(&store->work_anonymous, mem_anonymous_bytes());
-    atomic_store(&store->work_reserve, watch_flush_bytes(&head));
-    atomic_store(&store->work, (int)work);
+    if (atomic_load(&store->work) == 0) {
+        atomic_store(&store->work_anonymous, mem_anonymous_bytes());
+        atomic_store(&store->work_reserve, watch_flush_bytes(&head));
+    }
+    atomic_fetch_or(&store->work, (unsigned)work);
 }
 
-void watch_work_end(struct store *store)
+void watch_work_end(struct store *store, enum store_work work)
 {
-    atomic_store(&store->work, STORE_WORK_NONE);
+    atomic_fetch_and(&store->work, ~(unsigned)work);
 }
 
 static uint64_t reserve_bytes(struct store *store, const struct head_stats *head)
 {
     uint64_t reserve = watch_flush_bytes(head);
-    if (atomic_load(&store->work) == STORE_WORK_NONE)
+    if (atomic_load(&store->work) == 0)
         return reserve;
     uint64_t begun_with = atomic_load(&store->work_reserve);
     uint64_t before = atomic_load(&store->work_anonymous);
@@ -76,13 +78,14 @@ static void note_all(struct store *store, struct mem_budget *budget)
     store_stats(store, &stats);
     const struct head_stats *head = &stats.head;
     mem_budget_note(budget, MEM_KIND_HEAD,
-                    head->bytes_series + head->bytes_labels + head->bytes_index +
-                        head->bytes_chunks);
+                    head_stats_bytes(head) - head->bytes_pending + stats.cardinality_bytes +
+                        stats.metadata_bytes);
     mem_budget_note(budget, MEM_KIND_PENDING, head->bytes_pending);
     mem_budget_note(budget, MEM_KIND_GROUP_CACHE, stats.cache_bytes);
     mem_budget_note(budget, MEM_KIND_RESERVE, reserve_bytes(store, head));
 }
 
+/* What is kept only because it may be of use soon: decompressed groups, blocks for chunks to come. */
 static void fit_cache(struct watch *watch, enum mem_state state)
 {
     struct store *store = watch->store;
@@ -92,6 +95,8 @@ static void fit_cache(struct watch *watch, enum mem_state state)
         return;
     uint64_t bytes = store->options.cache_bytes;
     block_list_set_cache(store->blocks, (size_t)(is_tight ? bytes / CACHE_TIGHT_PARTS : bytes));
+    if (is_tight)
+        head_release_spare(store->head, UINT64_MAX);
     watch->is_cache_small = is_tight;
 }
 
@@ -106,7 +111,7 @@ static void trim_heaps(struct watch *watch, const struct mem_budget *budget, enu
     if (queries + TRIM_QUERY_BYTES <= watch->queries_before)
         watch->since_trim = every;
     watch->queries_before = queries;
-    bool is_working = atomic_load(&watch->store->work) != STORE_WORK_NONE;
+    bool is_working = atomic_load(&watch->store->work) != 0;
     if (++watch->since_trim < every || is_working || measured <= told + told / 4 + TRIM_SLACK_BYTES)
         return;
     mem_heap_trim();
@@ -138,7 +143,7 @@ static void watch_memory(struct watch *watch)
     enum mem_state state = mem_budget_tick(budget);
     fit_cache(watch, state);
     trim_heaps(watch, budget, state);
-    if (state >= MEM_STATE_NO_QUERIES && atomic_load(&store->work) == STORE_WORK_MERGE)
+    if (state >= MEM_STATE_NO_QUERIES && (atomic_load(&store->work) & STORE_WORK_MERGE))
         atomic_store(&store->merge_stop, true);
     tell_state(watch, state);
 }

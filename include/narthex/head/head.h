@@ -215,6 +215,17 @@ struct head_stats {
 };
 void head_stats(struct head *head, struct head_stats *out);
 
+/* What samples take that are not in a block yet, and everything together. */
+static inline uint64_t head_stats_sample_bytes(const struct head_stats *stats)
+{
+    return stats->bytes_chunks + stats->bytes_late + stats->bytes_sides + stats->bytes_pending;
+}
+static inline uint64_t head_stats_bytes(const struct head_stats *stats)
+{
+    return stats->bytes_series + stats->bytes_labels + stats->bytes_index +
+           head_stats_sample_bytes(stats);
+}
+
 /* When memory asks: frees blocks that wait for new chunks, most of them just after a flush. Returns the bytes freed,
  * which may be fewer than wanted, or a block more. Cost: a system call per 64 KiB. Threads: any. */
 uint64_t head_release_spare(struct head *head, uint64_t bytes_wanted);

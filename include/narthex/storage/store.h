@@ -142,7 +142,7 @@ struct store_stats {
     uint64_t quarantined_blocks; /* since the start */
     uint64_t unreadable_blocks;  /* now */
     uint64_t tombstones, tombstone_bytes;
-    uint64_t cardinality_bytes;
+    uint64_t cardinality_bytes, metadata_bytes;
     bool is_writable;
 };
 void store_stats(struct store *store, struct store_stats *out);
