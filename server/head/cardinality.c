@@ -15,7 +15,6 @@
 
 #include "head_internal.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -183,13 +182,6 @@ static uint32_t piece_end(uint32_t from, uint32_t limit)
     return limit - from > CARDINALITY_PIECE ? from + CARDINALITY_PIECE : limit;
 }
 
-static void pause_lock(struct head_index *index) NX_REQUIRES(index->lock)
-{
-    mutex_unlock(&index->lock);
-    sched_yield();
-    mutex_lock(&index->lock);
-}
-
 static void scan_names(struct head_index *index, struct picks *picks) NX_REQUIRES(index->lock)
 {
     for (uint32_t from = 0; from < index->name_limit;) {
@@ -200,7 +192,7 @@ static void scan_names(struct head_index *index, struct picks *picks) NX_REQUIRE
                 picks_offer(picks, id, name->live);
         }
         from = end;
-        pause_lock(index);
+        lock_pause(&index->lock);
     }
 }
 
@@ -219,7 +211,7 @@ static void scan_pairs(struct head_index *index, struct picks *metrics, struct p
                 picks_offer(metrics, id, pair->count);
         }
         from = end;
-        pause_lock(index);
+        lock_pause(&index->lock);
     }
 }
 
@@ -311,7 +303,7 @@ static void list_fill(struct list *list, struct head_index *index, enum cardinal
     uint32_t metric_name = index_find_name(index, NX_STR(LABEL_NAME_METRIC));
     for (uint32_t i = 0; i < picks->count; i++) {
         if (i % TEXT_PIECE == TEXT_PIECE - 1 || list->texts.len - piece_at > TEXT_PIECE_BYTES) {
-            pause_lock(index);
+            lock_pause(&index->lock);
             metric_name = index_find_name(index, NX_STR(LABEL_NAME_METRIC));
             piece_at = list->texts.len;
         }

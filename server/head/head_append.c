@@ -85,24 +85,13 @@ static void refuse_out_of_bounds(struct head_write *write, const struct append_b
     write->exemplars_refused += write->exemplar_count;
 }
 
-/* Whether the ref names a series that is still there. */
-static bool ref_is_valid(const struct head_shard *shard, struct series_ref ref)
-    NX_REQUIRES(shard->lock)
-{
-    uint32_t local = slot_local(ref.slot);
-    if (local >= shard->local_count || !segvec_has(&shard->hots, local))
-        return false;
-    const struct head_hot *hot = hot_at(shard, local);
-    return hot->generation == ref.generation && (hot->flags & HOT_LIVE);
-}
-
 /* HEAD_SLOT_NONE: not resolved, and its samples are refused. */
 static uint32_t resolve(struct head *head, struct head_shard *shard, struct head_write *write,
                         const struct append_bounds *bounds) NX_REQUIRES(shard->lock)
 {
     uint32_t samples = write->sample_count + write->histogram_count;
     if (write->ref.slot != HEAD_SLOT_NONE) {
-        if (ref_is_valid(shard, write->ref))
+        if (hot_of(shard, write->ref) != NULL)
             return slot_local(write->ref.slot);
         refuse(write, APPEND_STALE_REF, first_sample(write), samples);
         return HEAD_SLOT_NONE;
@@ -159,12 +148,13 @@ static void refuse_conflict(struct head_write *write, struct sample sample, bool
     refuse(write, APPEND_CONFLICT, sample, 1);
 }
 
-static void took(struct head *head, struct head_shard *shard, struct head_write *write,
-                 uint32_t local, int64_t time_ms) NX_REQUIRES(shard->lock)
+/* Something of this time is new in the series; its entry for the journal comes next. */
+static inline void took(struct head *head, struct head_shard *shard, struct head_hot *hot,
+                        uint32_t local, const struct head_write *write, int64_t time_ms)
+    NX_REQUIRES(shard->lock)
 {
-    struct head_hot *hot = hot_at(shard, local);
     time_span_add(&shard->open_span, time_ms);
-    if (!(hot->flags & HOT_DEFINED))
+    if (NX_UNLIKELY(!(hot->flags & HOT_DEFINED)))
         define(head, shard, hot, local, write->labels);
 }
 
@@ -177,9 +167,10 @@ static void append_histogram(struct head *head, struct head_shard *shard, struct
         refuse_conflict(write, sample, true, 0);
         return;
     }
+    struct head_hot *hot = hot_at(shard, local);
     enum side_result result =
         side_add_histogram(&shard->sides, side_get(&shard->sides, local), histogram);
-    hot_at(shard, local)->flags |= HOT_SIDE;
+    hot->flags |= HOT_SIDE;
     if (result == SIDE_CONFLICT) {
         refuse_conflict(write, sample, true, 0);
         return;
@@ -188,7 +179,7 @@ static void append_histogram(struct head *head, struct head_shard *shard, struct
     if (result != SIDE_NEW)
         return;
     shard->samples++;
-    took(head, shard, write, local, sample.time_ms);
+    took(head, shard, hot, local, write, sample.time_ms);
     journal_buffer_push_blob(&shard->pending, JOURNAL_BLOB_HISTOGRAM,
                              slot_of(head_shard_number(head, shard), local), sample.time_ms,
                              nx_buf_bytes(&shard->sides.buf));
@@ -198,13 +189,14 @@ static void append_exemplar(struct head *head, struct head_shard *shard, struct 
                             uint32_t local, const struct exemplar *exemplar)
     NX_REQUIRES(shard->lock)
 {
+    struct head_hot *hot = hot_at(shard, local);
     enum side_result result =
         side_add_exemplar(&shard->sides, side_get(&shard->sides, local), exemplar);
-    hot_at(shard, local)->flags |= HOT_SIDE;
+    hot->flags |= HOT_SIDE;
     write->exemplars_refused += result == SIDE_FULL;
     if (result != SIDE_NEW)
         return;
-    took(head, shard, write, local, exemplar->time_ms);
+    took(head, shard, hot, local, write, exemplar->time_ms);
     journal_buffer_push_blob(&shard->pending, JOURNAL_BLOB_EXEMPLAR,
                              slot_of(head_shard_number(head, shard), local), exemplar->time_ms,
                              nx_buf_bytes(&shard->sides.buf));
@@ -286,9 +278,7 @@ static void append_write(struct head *head, struct head_shard *shard, struct hea
         }
         write->refused[APPEND_OK]++;
         shard->samples++;
-        time_span_add(&shard->open_span, sample.time_ms);
-        if (NX_UNLIKELY(!(hot->flags & HOT_DEFINED)))
-            define(head, shard, hot, local, write->labels);
+        took(head, shard, hot, local, write, sample.time_ms);
         journal_buffer_push(&shard->pending, slot, sample.time_ms, bits);
     }
     if (NX_UNLIKELY(write->histogram_count + write->exemplar_count > 0))
@@ -296,32 +286,13 @@ static void append_write(struct head *head, struct head_shard *shard, struct hea
 }
 
 static void look_at_hot(const struct head_shard *shard, const struct head_write *write)
-    NX_REQUIRES(shard->lock)
 {
-    uint32_t local = slot_local(write->ref.slot);
-    if (write->ref.slot == HEAD_SLOT_NONE || local >= shard->local_count ||
-        !segvec_has(&shard->hots, local))
-        return;
-    const char *hot = (const char *)hot_at(shard, local);
-    __builtin_prefetch(hot, 1);
-    __builtin_prefetch(hot + 64, 1);
+    hot_prefetch(shard, slot_local(write->ref.slot));
 }
 
-/* The hot line is here by now; a full batch will need the end of its stream. */
 static void look_at_chunk(const struct head_shard *shard, const struct head_write *write)
-    NX_REQUIRES(shard->lock)
 {
-    uint32_t local = slot_local(write->ref.slot);
-    if (write->ref.slot == HEAD_SLOT_NONE || local >= shard->local_count ||
-        !segvec_has(&shard->hots, local))
-        return;
-    const struct head_hot *hot = hot_at(shard, local);
-    if (hot->pending + write->sample_count < STREAM_BATCH || hot->stream == 0 ||
-        !(hot->flags & HOT_LIVE))
-        return;
-    const char *chunk = (const char *)stream_store_chunk(&shard->store, hot->stream);
-    __builtin_prefetch(chunk, 1);
-    __builtin_prefetch(chunk + 64, 1);
+    stream_prefetch(shard, slot_local(write->ref.slot), write->sample_count);
 }
 
 static void append_shard(struct head *head, struct head_shard *shard, struct head_write *writes,

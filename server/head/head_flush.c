@@ -21,8 +21,6 @@
  */
 #include "head_internal.h"
 
-#include <sched.h>
-
 #define SWEEP_SERIES     256u /* chosen: some 50 us under the lock */
 #define SPARE_SHARE      8u   /* chosen: of the blocks let go of, one in eight stays */
 #define GIVE_BACK_BLOCKS 8u   /* chosen: some 50 us under the lock */
@@ -92,10 +90,8 @@ static void sweep_some(struct head_shard *shard, struct shard_marks *marks) NX_R
         end = shard->sweep_end;
     for (; shard->sweep_next < end; shard->sweep_next++) {
         uint32_t local = shard->sweep_next;
-        if (!segvec_has(&shard->hots, local))
-            continue;
-        struct head_hot *hot = hot_at(shard, local);
-        if (!(hot->flags & HOT_LIVE))
+        struct head_hot *hot = hot_live(shard, local);
+        if (hot == NULL)
             continue;
         marks->has_sides |= seal_series(shard, local, hot, cold_at(shard, local));
         if (hot->flags & HOT_SEALED)
@@ -126,14 +122,6 @@ static void sweep_finish(struct head_shard *shard) NX_REQUIRES(shard->lock)
     shard->is_sweeping = false;
 }
 
-/* Between two pieces of work on a shard: whoever waits for it goes first. */
-static void lock_pause(struct head_shard *shard) NX_REQUIRES(shard->lock)
-{
-    mutex_unlock(&shard->lock);
-    sched_yield();
-    mutex_lock(&shard->lock);
-}
-
 /* Seals a shard and takes the slots of its new series. */
 static void sweep_shard(struct head_shard *shard, struct shard_marks *marks, struct nx_buf *fresh)
 {
@@ -141,7 +129,7 @@ static void sweep_shard(struct head_shard *shard, struct shard_marks *marks, str
     sweep_start(shard, marks);
     while (shard->sweep_next < shard->sweep_end) {
         sweep_some(shard, marks);
-        lock_pause(shard);
+        lock_pause(&shard->lock);
     }
     sweep_finish(shard);
     nx_buf_append(fresh, shard->fresh, shard->fresh_count * sizeof(*shard->fresh));
@@ -167,9 +155,8 @@ static bool comes_before(const struct head *head, uint32_t slot, const struct or
     return packed_compare(&head->index, other.packed, other.bytes, item->packed, item->bytes) < 0;
 }
 
-/* First position at or after `from` in the order whose series does not come before the item; found by doubling
- * steps, so that
- * few new series among many cost few comparisons, and many cost about one each. */
+/* First position at or after `from` in the order whose series does not come before the item; found by doubling steps,
+ * so that few new series among many cost few comparisons, and many cost about one each. */
 static uint32_t position_in_order(const struct head *head, uint32_t from,
                                   const struct order_item *item)
 {
@@ -425,15 +412,12 @@ static bool pass_flush(struct head_hot *hot, bool is_leaving)
 {
     bool was_sealed = hot->flags & HOT_SEALED;
     bool was_in_previous = hot->flags & HOT_IN_PREVIOUS;
-    if (!is_leaving) {
-        hot->flags &= (uint8_t)~HOT_SEALED;
-        hot->flags |= was_sealed ? HOT_IN_PREVIOUS : 0;
-        return false;
-    }
-    hot->flags &= (uint8_t) ~(HOT_SEALED | HOT_IN_PREVIOUS);
+    hot->flags &= (uint8_t)~HOT_SEALED;
     if (was_sealed)
         hot->flags |= HOT_IN_PREVIOUS;
-    return !was_sealed && !was_in_previous && !hot_has_data(hot);
+    else if (is_leaving)
+        hot->flags &= (uint8_t)~HOT_IN_PREVIOUS;
+    return is_leaving && !was_sealed && !was_in_previous && !hot_has_data(hot);
 }
 
 static void remove_series(struct head *head, struct head_shard *shard, const uint32_t *locals,
@@ -455,10 +439,8 @@ static void end_some(struct head *head, struct head_shard *shard, uint32_t from,
     uint32_t leaving[SWEEP_SERIES];
     unsigned count = 0;
     for (uint32_t local = from; local < end; local++) {
-        if (!segvec_has(&shard->hots, local))
-            continue;
-        struct head_hot *hot = hot_at(shard, local);
-        if (!(hot->flags & HOT_LIVE))
+        struct head_hot *hot = hot_live(shard, local);
+        if (hot == NULL)
             continue;
         if (hot->flags & HOT_SEALED) {
             struct head_cold *cold = cold_at(shard, local);
@@ -483,7 +465,7 @@ static void give_back_spare(struct head_shard *shard, uint32_t kept) NX_REQUIRES
     while (shard->store.spare_mapped > kept) {
         uint32_t count = shard->store.spare_mapped - kept;
         stream_store_give_back(&shard->store, count < GIVE_BACK_BLOCKS ? count : GIVE_BACK_BLOCKS);
-        lock_pause(shard);
+        lock_pause(&shard->lock);
     }
 }
 
@@ -494,7 +476,7 @@ static void end_shard(struct head *head, struct head_shard *shard, struct nx_buf
     for (uint32_t local = 0; local < end; local += SWEEP_SERIES) {
         uint32_t piece_end = end - local > SWEEP_SERIES ? local + SWEEP_SERIES : end;
         end_some(head, shard, local, piece_end, freed);
-        lock_pause(shard);
+        lock_pause(&shard->lock);
     }
     uint32_t kept = shard->arena_sealed.count / SPARE_SHARE;
     stream_store_release(&shard->store, &shard->arena_sealed, shard->arena_sealed.count);

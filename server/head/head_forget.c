@@ -7,19 +7,15 @@
  */
 #include "head_internal.h"
 
-#include <sched.h>
-
 #define FORGET_SERIES 256u /* chosen: some 10 us under the lock */
 
 static void forget_some(struct head_shard *shard, uint32_t from, uint32_t end)
     NX_REQUIRES(shard->lock)
 {
     for (uint32_t local = from; local < end; local++) {
-        if (!segvec_has(&shard->hots, local))
-            continue;
-        struct head_hot *hot = hot_at(shard, local);
+        struct head_hot *hot = hot_live(shard, local);
         /* A last sample that is still here answers for itself. */
-        if ((hot->flags & HOT_LIVE) && hot->pending == 0 && hot->stream == 0)
+        if (hot != NULL && hot->pending == 0 && hot->stream == 0)
             hot->flags &= (uint8_t)~HOT_HAS_LAST;
     }
 }
@@ -32,9 +28,7 @@ void head_forget_flushed(struct head *head)
         uint32_t end = shard->local_count;
         for (uint32_t local = 0; local < end; local += FORGET_SERIES) {
             forget_some(shard, local, end - local > FORGET_SERIES ? local + FORGET_SERIES : end);
-            mutex_unlock(&shard->lock);
-            sched_yield();
-            mutex_lock(&shard->lock);
+            lock_pause(&shard->lock);
         }
         mutex_unlock(&shard->lock);
     }

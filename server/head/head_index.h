@@ -125,8 +125,7 @@ static inline struct label index_label(const struct head_index *index, uint32_t 
 }
 
 /* Ids of the labels' pairs, made where they are missing; those that are not PAIR_NONE before are taken to be right.
- * Pairs
- * without a series die at the next index_collect. */
+ * Pairs without a series die at the next index_collect. */
 void index_intern(struct head_index *index, struct labels labels, const uint64_t *hashes,
                   uint32_t *inout_ids) NX_REQUIRES(index->lock);
 uint32_t index_find_pair(struct head_index *index, struct nx_str name, struct nx_str value)

@@ -13,7 +13,8 @@
  *      again.
  *   4. HOT_DEFINED: the journal since the last published flush's cut, or that flush's block, holds the slot's
  *      definition.
- *   5. A generation changes only under the shard's lock and the index' together.
+ *   5. A generation changes only under the shard's lock and the index' together; while loading, when nobody selects,
+ *      under the shard's alone.
  *
  * Locks    shard->lock for everything in the shard; index->lock below it. Without the shard's lock the flusher alone
  *          reads what only it writes (cold->sealed, cold->sealed_late, sealed chunks) and a live series' labels.
@@ -31,6 +32,8 @@
 #include "head_side.h"
 #include "head_stream.h"
 #include "id_table.h"
+
+#include <sched.h>
 
 #define HEAD_SHARD_BITS 4u
 #define HEAD_LOCAL_LIMIT                                                                           \
@@ -158,9 +161,9 @@ struct head {
     uint32_t order_count;
     _Atomic uint64_t order_bytes; /* [A] relaxed */
     bool is_flushing;             /* [T:flusher] */
-    bool is_loading; /* before other threads: lists of slots are filled by head_load_finish */
-    bool is_loaded;
-    struct head_loader *loader; /* while loading; head_loader.h */
+    bool is_loaded;               /* by head_load_finish: nothing may be loaded any more */
+    /* Not NULL: while loading, before other threads; lists of slots are not kept. head_loader.h */
+    struct head_loader *loader;
 };
 
 static inline uint32_t slot_local(uint32_t slot)
@@ -191,6 +194,55 @@ static inline struct head_hot *hot_at(const struct head_shard *shard, uint32_t l
 static inline struct head_cold *cold_at(const struct head_shard *shard, uint32_t local)
 {
     return segvec_at(&shard->colds, local, sizeof(struct head_cold));
+}
+
+/* The hot line of the series that lives there; NULL: none does. */
+static inline struct head_hot *hot_live(const struct head_shard *shard, uint32_t local)
+    NX_REQUIRES(shard->lock)
+{
+    if (local >= shard->local_count || !segvec_has(&shard->hots, local))
+        return NULL;
+    struct head_hot *hot = hot_at(shard, local);
+    return hot->flags & HOT_LIVE ? hot : NULL;
+}
+
+/* That of the series which the ref names; NULL: it left. */
+static inline struct head_hot *hot_of(const struct head_shard *shard, struct series_ref ref)
+    NX_REQUIRES(shard->lock)
+{
+    struct head_hot *hot = hot_live(shard, slot_local(ref.slot));
+    return hot != NULL && hot->generation == ref.generation ? hot : NULL;
+}
+
+/* Asks for a hot line ahead. Any number will do, that of HEAD_SLOT_NONE too. */
+static inline void hot_prefetch(const struct head_shard *shard, uint32_t local)
+{
+    if (!segvec_has(&shard->hots, local))
+        return;
+    const char *hot = (const char *)hot_at(shard, local);
+    __builtin_prefetch(hot, 1);
+    __builtin_prefetch(hot + 64, 1);
+}
+
+/* The hot line is here by now: asks for the end of its stream when so many samples more fill a batch. */
+static inline void stream_prefetch(const struct head_shard *shard, uint32_t local, uint32_t samples)
+{
+    if (!segvec_has(&shard->hots, local))
+        return;
+    const struct head_hot *hot = hot_at(shard, local);
+    if (hot->pending + samples < STREAM_BATCH || hot->stream == 0 || !(hot->flags & HOT_LIVE))
+        return;
+    const char *chunk = (const char *)stream_store_chunk(&shard->store, hot->stream);
+    __builtin_prefetch(chunk, 1);
+    __builtin_prefetch(chunk + 64, 1);
+}
+
+/* Between two pieces of work under a lock: whoever waits for it goes first. */
+static inline void lock_pause(struct nx_mutex *lock) NX_REQUIRES(*lock)
+{
+    mutex_unlock(lock);
+    sched_yield();
+    mutex_lock(lock);
 }
 
 static inline uint64_t hot_last_bits(const struct head_hot *hot)
@@ -250,9 +302,8 @@ int packed_compare(const struct head_index *index, const uint8_t *a, size_t a_by
 /* Local number of the series with these labels, HEAD_SLOT_NONE. */
 uint32_t series_find(struct head *head, struct head_shard *shard, uint32_t hash,
                      struct labels labels) NX_REQUIRES(shard->lock);
-/* Makes a series that series_find did not find; at a given local number, or HEAD_SLOT_NONE for any. The scratch
- * holds the
- * hashes of its pairs and their ids, or PAIR_NONE where they are not known. HEAD_SLOT_NONE: a limit. */
+/* Makes a series that series_find did not find; at a given local number, or HEAD_SLOT_NONE for any. The scratch holds
+ * the hashes of its pairs and their ids, or PAIR_NONE where they are not known. HEAD_SLOT_NONE: a limit. */
 uint32_t series_create(struct head *head, struct head_shard *shard, uint32_t local, uint32_t hash,
                        struct labels labels) NX_REQUIRES(shard->lock);
 /* Frees the slot; both locks are held because the generation changes. */
@@ -286,8 +337,7 @@ static inline void series_push(struct head_shard *shard, uint32_t local, struct 
                                int64_t time_ms, uint64_t bits) NX_REQUIRES(shard->lock);
 
 /* A sample that is not newer than the last. False: there is another value for its time, in *out_stored_bits.
- * *out_is_new:
- * it was added to the late list (else it was there with the same bits). */
+ * *out_is_new: it was added to the late list (else it was there with the same bits). */
 bool series_add_late(struct head_shard *shard, uint32_t local, struct head_hot *hot,
                      int64_t time_ms, uint64_t bits, bool *out_is_new, uint64_t *out_stored_bits)
     NX_REQUIRES(shard->lock);

@@ -21,22 +21,11 @@
 #define LOOK_TABLE       6u
 #define LOAD_BATCH_BYTES (1u << 20)
 
-/* Asks for a slot's hot line ahead. */
-static void look_at_slot(const struct head_shard *shard, uint32_t local)
-{
-    if (!segvec_has(&shard->hots, local))
-        return;
-    const char *hot = (const char *)hot_at(shard, local);
-    __builtin_prefetch(hot, 1);
-    __builtin_prefetch(hot + 64, 1);
-}
-
 static void look_at_table(const struct head *head, const struct load_series *series)
 {
     const struct head_shard *shard = &head->shards[slot_shard(series->slot)];
     id_table_prefetch(&shard->table, series->hash);
-    if (slot_local(series->slot) < HEAD_LOCAL_LIMIT)
-        look_at_slot(shard, slot_local(series->slot));
+    hot_prefetch(shard, slot_local(series->slot));
 }
 
 /* ---- the loading thread: pairs ---- */
@@ -55,7 +44,6 @@ static struct head_loader *loader_of(struct head *head)
 nx_code head_load_threads(struct head *head, unsigned threads, struct nx_err *err)
 {
     NX_ASSERT(!head->is_loaded && head->loader == NULL);
-    head->is_loading = true;
     return head_loader_new(&head->loader, head, threads, err);
 }
 
@@ -163,6 +151,13 @@ static nx_code check_shard(uint32_t slot, struct labels labels, struct nx_err *e
     return NX_OK;
 }
 
+/* A slot whose series is told by its texts. */
+static nx_code check_slot(uint32_t slot, struct labels labels, struct nx_err *err)
+{
+    nx_code code = check_local(slot, err);
+    return code == NX_OK ? check_shard(slot, labels, err) : code;
+}
+
 /* Puts the series whose pairs are loader->ids into the batch. */
 static nx_code hand_over(struct head_loader *loader, uint32_t slot, bool is_definition,
                          struct nx_err *err)
@@ -201,9 +196,7 @@ static void note_order(struct head_loader *loader, uint32_t slot, bool is_after)
 nx_code head_load_series(struct head *head, uint32_t slot, struct labels labels, struct nx_err *err)
 {
     struct head_loader *loader = loader_of(head);
-    nx_code code = check_local(slot, err);
-    if (code == NX_OK)
-        code = check_shard(slot, labels, err);
+    nx_code code = check_slot(slot, labels, err);
     if (code != NX_OK)
         return code;
     bool is_after = intern(head, labels);
@@ -289,9 +282,7 @@ static nx_code visit_define(void *context, uint32_t slot, struct labels labels, 
 {
     struct head *head = context;
     struct head_loader *loader = loader_of(head);
-    nx_code code = check_local(slot, err);
-    if (code == NX_OK)
-        code = check_shard(slot, labels, err);
+    nx_code code = check_slot(slot, labels, err);
     if (code != NX_OK)
         return code;
     intern(head, labels);
@@ -409,10 +400,8 @@ static nx_code apply_series(struct head *head, struct head_shard *shard,
                             struct nx_err *err) NX_REQUIRES(shard->lock)
 {
     uint32_t local = slot_local(series->slot);
-    bool is_taken = local < shard->local_count && segvec_has(&shard->hots, local) &&
-                    (hot_at(shard, local)->flags & HOT_LIVE);
     bool is_refused = false;
-    if (is_taken) {
+    if (hot_live(shard, local) != NULL) {
         const struct head_cold *cold = cold_at(shard, local);
         bool is_same =
             cold->labels_bytes == packed.len && memcmp(cold->labels, packed.data, packed.len) == 0;
@@ -461,21 +450,11 @@ static nx_code apply_all_series(struct head *head, const struct load_batch *batc
 
 /* ---- applying: samples ---- */
 
-static struct head_hot *live_hot(const struct head_shard *shard, uint32_t slot)
-    NX_REQUIRES(shard->lock)
-{
-    uint32_t local = slot_local(slot);
-    if (local >= shard->local_count || !segvec_has(&shard->hots, local))
-        return NULL;
-    struct head_hot *hot = hot_at(shard, local);
-    return hot->flags & HOT_LIVE ? hot : NULL;
-}
-
 /* False: nobody defined the slot. */
 static bool replay_sample(struct head_shard *shard, uint32_t slot, int64_t time_ms, uint64_t bits)
     NX_REQUIRES(shard->lock)
 {
-    struct head_hot *hot = live_hot(shard, slot);
+    struct head_hot *hot = hot_live(shard, slot_local(slot));
     if (hot == NULL)
         return false;
     bool is_new = true;
@@ -497,24 +476,15 @@ static bool replay_sample(struct head_shard *shard, uint32_t slot, int64_t time_
 
 static void look_at_sample(const struct head *head, uint32_t slot, unsigned number, unsigned of)
 {
-    if (slot_shard(slot) % of == number && slot_local(slot) < HEAD_LOCAL_LIMIT)
-        look_at_slot(&head->shards[slot_shard(slot)], slot_local(slot));
+    if (slot_shard(slot) % of == number)
+        hot_prefetch(&head->shards[slot_shard(slot)], slot_local(slot));
 }
 
 static void look_at_sample_chunk(const struct head *head, uint32_t slot, unsigned number,
                                  unsigned of)
 {
-    const struct head_shard *shard = &head->shards[slot_shard(slot)];
-    uint32_t local = slot_local(slot);
-    if (slot_shard(slot) % of != number || local >= HEAD_LOCAL_LIMIT ||
-        !segvec_has(&shard->hots, local))
-        return;
-    const struct head_hot *hot = hot_at(shard, local);
-    if (hot->pending != STREAM_BATCH - 1 || hot->stream == 0 || !(hot->flags & HOT_LIVE))
-        return;
-    const char *chunk = (const char *)stream_store_chunk(&shard->store, hot->stream);
-    __builtin_prefetch(chunk, 1);
-    __builtin_prefetch(chunk + 64, 1);
+    if (slot_shard(slot) % of == number)
+        stream_prefetch(&head->shards[slot_shard(slot)], slot_local(slot), 1);
 }
 
 /* A shard's samples stand together, so its lock is taken a few times a batch. Looking ahead needs no lock: a shard has
@@ -583,7 +553,7 @@ static void apply_blob(struct head *head, const struct load_blob *blob, struct n
     uint32_t local = slot_local(blob->slot);
     enum side_result result = SIDE_SAME;
     mutex_lock(&shard->lock);
-    bool is_known = local < HEAD_LOCAL_LIMIT && live_hot(shard, blob->slot) != NULL &&
+    bool is_known = hot_live(shard, local) != NULL &&
                     replay_side(shard, blob->kind, local, blob->time_ms, payload, &result);
     if (is_known && side_find(&shard->sides, local) != NULL)
         hot_at(shard, local)->flags |= HOT_SIDE;
@@ -626,7 +596,7 @@ NX_NO_THREAD_ANALYSIS /* nothing changes any more */
     for (uint32_t local = begin; local < end; local++) {
         for (unsigned s = 0; s < HEAD_SHARD_COUNT; s++) {
             const struct head_shard *shard = &head->shards[s];
-            if (live_hot(shard, slot_of(s, local)) != NULL)
+            if (hot_live(shard, local) != NULL)
                 each(slot_of(s, local), cold_at(shard, local), context);
         }
     }
@@ -817,6 +787,5 @@ void head_load_finish(struct head *head)
         head_loader_free(head->loader);
         head->loader = NULL;
     }
-    head->is_loading = false;
     head->is_loaded = true;
 }

@@ -3,8 +3,7 @@
  *   segvec         items numbered from 0 that never move: segments of 256, 512, 1024, ... items
  *   head_pool      small objects of one owner's lock: packed labels, texts, short lists; size classes of 8 bytes
  *   stream_store   chunks of the series' streams, bump-allocated from blocks and let go of block by block: what one
- *   flush
- *                  sealed dies together, so no chunk is ever freed alone
+ *                  flush sealed dies together, so no chunk is ever freed alone
  *
  * Threads  each belongs to whoever owns its lock. segvec_at may be called without the lock for an item that was
  *          handed over under it: segments never move while the vector lives.

@@ -93,11 +93,8 @@ nx_code head_read(struct head *head, struct series_ref ref, int64_t min_ms, int6
     struct read_copy copy = {0};
     look_at_series(shard, local);
     mutex_lock(&shard->lock);
-    if (local < shard->local_count && segvec_has(&shard->hots, local)) {
-        const struct head_hot *hot = hot_at(shard, local);
-        if (hot->generation == ref.generation && (hot->flags & HOT_LIVE))
-            copy_series(shard, local, &copy);
-    }
+    if (hot_of(shard, ref) != NULL)
+        copy_series(shard, local, &copy);
     mutex_unlock(&shard->lock);
     nx_code code = decode_copy(&copy, min_ms, max_ms, times_ms, values);
     nx_buf_deinit(&copy.streams);
@@ -112,17 +109,14 @@ static void copy_side(struct head *head, struct series_ref ref, bool is_exemplar
                       struct side_copy *copy)
 {
     struct head_shard *shard = &head->shards[series_ref_shard(ref)];
-    uint32_t local = slot_local(ref.slot);
     mutex_lock(&shard->lock);
-    if (local < shard->local_count && segvec_has(&shard->hots, local)) {
-        const struct head_hot *hot = hot_at(shard, local);
-        if (hot->generation == ref.generation && (hot->flags & HOT_SIDE)) {
-            const struct side_series *side = side_find(&shard->sides, local);
-            if (is_exemplars)
-                side_copy_exemplars(side, false, copy);
-            else
-                side_copy_histograms(side, false, copy);
-        }
+    const struct head_hot *hot = hot_of(shard, ref);
+    if (hot != NULL && (hot->flags & HOT_SIDE)) {
+        const struct side_series *side = side_find(&shard->sides, slot_local(ref.slot));
+        if (is_exemplars)
+            side_copy_exemplars(side, false, copy);
+        else
+            side_copy_histograms(side, false, copy);
     }
     mutex_unlock(&shard->lock);
 }

@@ -173,7 +173,7 @@ void series_remove(struct head *head, struct head_shard *shard, uint32_t local)
     size_t count = packed_ids(cold->labels, cold->labels_bytes, NULL);
     uint32_t *ids = nx_alloc(count * sizeof(*ids)); /* the scratch may hold another series' */
     packed_ids(cold->labels, cold->labels_bytes, ids);
-    if (!head->is_loading) /* while loading, lists are not kept yet */
+    if (head->loader == NULL) /* while loading, lists are not kept yet */
         index_remove_slot(&head->index, ids, count, slot_of(head_shard_number(head, shard), local));
     nx_free(ids);
     bool was_there = id_table_remove(&shard->table, cold->hash, local);
