@@ -104,8 +104,7 @@ static void add_shard_stats(const struct head_shard *shard, struct head_stats *o
     out->histograms += shard->sides.histograms;
     out->exemplars += shard->sides.exemplars;
     out->bytes_sides += shard->sides.bytes;
-    out->bytes_pending += shard->pending.sample_cap * (sizeof(uint32_t) + 2 * sizeof(uint64_t)) +
-                          shard->pending.definitions.cap;
+    out->bytes_pending += journal_buffer_bytes(&shard->pending);
 }
 
 uint64_t head_release_spare(struct head *head, uint64_t bytes_wanted)

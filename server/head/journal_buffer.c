@@ -54,6 +54,16 @@ void journal_buffer_reset(struct journal_buffer *buffer)
     }
 }
 
+uint64_t journal_buffer_bytes(const struct journal_buffer *buffer)
+{
+    uint64_t bytes = buffer->sample_cap * (sizeof(*buffer->slots) + sizeof(*buffer->times_ms) +
+                                           sizeof(*buffer->value_bits)) +
+                     buffer->definitions.cap;
+    for (unsigned i = 0; i < JOURNAL_BLOB_KINDS; i++)
+        bytes += buffer->blobs[i].cap;
+    return bytes;
+}
+
 void journal_buffer_reserve(struct journal_buffer *buffer, size_t samples)
 {
     size_t need = buffer->sample_count + samples;

@@ -55,6 +55,7 @@ void journal_buffer_define(struct journal_buffer *buffer, uint32_t slot, struct 
 void journal_buffer_push_blob(struct journal_buffer *buffer, enum journal_blob_kind kind,
                               uint32_t slot, int64_t time_ms, struct nx_bytes payload);
 void journal_buffer_reserve(struct journal_buffer *buffer, size_t samples);
+uint64_t journal_buffer_bytes(const struct journal_buffer *buffer); /* memory that it holds */
 static inline void journal_buffer_push(struct journal_buffer *buffer, uint32_t slot,
                                        int64_t time_ms, uint64_t value_bits)
 {

@@ -418,6 +418,25 @@ static void test_head_side_counts_its_memory(void **state)
     model_deinit(&model);
 }
 
+/* A defined series' histogram waits as a side entry alone. */
+static void test_head_side_counts_what_waits_for_the_journal(void **state)
+{
+    (void)state;
+    struct model model;
+    struct rand_state rand;
+    struct head_stats stats;
+    rand_seed(&rand, 9);
+    model_init(&model);
+    step_float(&model, 0, 0, 1);
+    test_drop_pending(model.head, NULL);
+    head_stats(model.head, &stats);
+    assert_int_equal(stats.bytes_pending, 0);
+    step_histogram(&model, 0, 1, histogram_any(&rand, &model.arena));
+    head_stats(model.head, &stats);
+    assert_true(stats.bytes_pending > 0);
+    model_deinit(&model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_head_side_float_marker_ends_histograms),
         cmocka_unit_test(test_head_side_bounds_exemplars),
         cmocka_unit_test(test_head_side_counts_its_memory),
+        cmocka_unit_test(test_head_side_counts_what_waits_for_the_journal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
