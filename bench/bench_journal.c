@@ -4,11 +4,10 @@
  *   bench_journal [series] [scrapes] [dir] [samples a commit]        default 100000 20 /tmp 4000
  *
  * The mix: 62 % of series constant; the rest spread over quiet, busy and bursty integer counters, byte counters in
- * multiples of
- * 4096, counters with 2 to 9 decimals, sums of doubles, gauges with 0 to 3 decimals, uniform doubles. Targets of 500
- * series are scraped with a phase of their own; a tenth of the targets has 40 containers with times of their own.
- * Slots are spread over 16 shards by chance, as hashes do. Small commits are padded to 4 KiB: with 60000 samples the
- * bytes are those of the records. Times are CPU time, but for the durable commits.
+ * multiples of 4096, counters with 2 to 9 decimals, sums of doubles, gauges with 0 to 3 decimals, uniform doubles.
+ * Targets of 500 series are scraped with a phase of their own; a tenth of the targets has 40 containers with times of
+ * their own. Slots are spread over 16 shards by chance, as hashes do. Small commits are padded to 4 KiB: with 60000
+ * samples the bytes are those of the records. Times are CPU time, but for the durable commits.
  */
 #include "narthex/base/clock.h"
 #include "narthex/base/mem.h"

@@ -230,8 +230,6 @@ static struct entry entry_of_name(const struct head_index *index, uint32_t id)
     return (struct entry){.hash = name->hash,
                           .bytes = label_bytes(name),
                           .id = id,
-                          .text_len = name->len,
-                          .name_len = name->len,
                           .count = name->live,
                           .series = name->series};
 }

@@ -27,15 +27,12 @@ void segvec_deinit(struct segvec *vec)
             nx_map_free(vec->segments[i], segment_bytes(vec, i));
         vec->segments[i] = NULL;
     }
-    vec->bytes = 0;
 }
 
 void segvec_grow(struct segvec *vec, uint32_t index)
 {
     unsigned segment = segvec_segment(index);
-    size_t bytes = segment_bytes(vec, segment);
-    vec->segments[segment] = nx_map_alloc(bytes);
-    vec->bytes += bytes;
+    vec->segments[segment] = nx_map_alloc(segment_bytes(vec, segment));
 }
 
 /* ---- head_pool ---- */

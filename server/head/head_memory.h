@@ -24,7 +24,6 @@
 struct segvec {
     uint8_t *segments[SEGVEC_SEGMENTS_MAX];
     size_t item_bytes;
-    uint64_t bytes; /* of all segments; untouched pages cost nothing */
 };
 
 void segvec_init(struct segvec *vec, size_t item_bytes);

@@ -10,11 +10,10 @@
  *
  * Where a segment ends
  *   known   (its successor's header tells): every record before that point must verify, else it is damage
- *   open    (the newest): at the first record that does not verify; a valid header of a later commit behind it,
- *   which was written
- *           only after this one was durable, means damage as well; without one it is the torn end of a commit that
- *           nobody was told about. Such a header begins on a page and within the largest commit, so the search is
- *           bounded.
+ *   open    (the newest): at the first record that does not verify; a valid header of a later commit behind it, which
+ *           was written only after this one was durable, means damage as well; without one it is the torn end of a
+ *           commit that nobody was told about. Such a header begins on a page and within the largest commit, so the
+ *           search is bounded.
  * Only commits above the released one can be damaged: the others may be overwritten by a new use of the file.
  *
  * Threads  with options.is_replay_ahead this thread reads, verifies and unpacks, another (journal_ahead.h) decodes and

@@ -1,9 +1,9 @@
 /* journal.h - what was acknowledged survives a crash.
  *
  * Layer    head (uses base, model, codec).           Format   docs/formats/journal.md
- * Owns     <data>/journal/<n>.nxj                    Threads  commit and cut: the committer; release and
- *          prepare_spare: one other
- *                                                             thread, beside them; stats: any; replay: before any other
+ * Owns     <data>/journal/<n>.nxj
+ * Threads  commit and cut: the committer; release and prepare_spare: one other thread, beside them; stats: any;
+ *          replay: before any other
  * Limits   commit <= JOURNAL_COMMIT_BYTES_MAX        Read     journal_append.c, journal_record.c, journal_replay.c,
  *                                                             journal_segment.c
  *
