@@ -134,6 +134,9 @@ static void test_metadata_table_lives_in_the_catalog(void **state)
     metadata_table_free(table);
     table = metadata_table_new();
     assert_int_equal(metadata_table_load(table, catalog, &err), NX_E_CORRUPT);
+    arena_init(&arena, 0);
+    assert_in_range(list(table, &arena, NX_STR(""), 0, &found), 450, 499);
+    arena_deinit(&arena);
     metadata_table_free(table);
     catalog_close(catalog);
     assert_int_equal(io_remove_tree(io_real(), dir, &err), NX_OK);
