@@ -1,5 +1,6 @@
 """narthex storage verify, list, analyze, dump, repair: on whole directories, damaged ones, wrong ones, and beside a server."""
 
+import itertools
 import json
 import random
 import re
@@ -88,8 +89,9 @@ def test_dump_has_every_sample_bit_by_bit_in_label_order(work):
     found = dump(work)
     assert list(found["odd"].values()) == ODD_TEXT
     assert as_floats(found) == expected(range(40))
-    order = [line.rsplit(" ", 2)[0] for line in storage("dump", work).stdout.splitlines()]
-    assert sorted(set(order), key=order.index) == list(dict.fromkeys(order))  # a series' lines are together
+    lines = [line.rsplit(" ", 2)[0] for line in storage("dump", work).stdout.splitlines()]
+    order = [series for series, _ in itertools.groupby(lines)]
+    assert order == sorted(set(lines))  # a series' lines are together; of these labels, text sorts as they do
 
 
 def test_dump_takes_a_selector_and_times(work):
@@ -197,7 +199,7 @@ def test_verify_names_each_damage(work):
     assert "bytes 0 to" in told[f"blocks/{second.name}/index.mdb"]
     text = storage("verify", work).stdout
     assert re.search(rf"DAMAGED +blocks/{first.name}/chunks.nxc: group at offset \d+", text), text
-    assert found["hurtSeries"] == SERIES or found["hurtSeries"] > 0
+    assert found["hurtSeries"] == SERIES
 
 
 def change(path, text):
@@ -306,7 +308,7 @@ def test_repair_takes_back_what_was_set_aside_and_verifies(work):
     assert storage("repair", work, "--take-back").stdout.startswith("nothing to repair")  # it does not verify
 
 
-@pytest.mark.parametrize("point", ["publish_renamed", "publish_committed", "flush_published"])
+@pytest.mark.parametrize("point", ["publish_begun", "publish_renamed", "publish_committed"])
 def test_repair_decides_about_merges_by_their_sources(tmp_path, point):
     """A merge that stopped between its files and its transaction; then the catalog is lost."""
     data = tmp_path / "data"
@@ -315,13 +317,9 @@ def test_repair_decides_about_merges_by_their_sources(tmp_path, point):
         with Server(data, *flags) as server:
             write(server, range(first, first + 10))
     complete = dump(data)
-    server = Server(data, *flags, env={"NARTHEX_CRASH_POINT": point})
-    server.launch()
-    deadline = time.monotonic() + 20
-    while server.process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if server.process.poll() is None:
-        server.kill()
+    # Who flushes each second gathers nothing: the three blocks are merged at once.
+    server = Server(data, "--storage.flush-interval=1s", env={"NARTHEX_CRASH_POINT": point}).launch()
+    assert server.process.wait(30) == 137, "no merge came to the point"
     Server.running.discard(server)
     shutil.copytree(data, tmp_path / "kept")
     for name in ("catalog.mdb", "catalog.mdb-lock"):
@@ -330,7 +328,7 @@ def test_repair_decides_about_merges_by_their_sources(tmp_path, point):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert dump(data) == complete and verify(data)[0] == 0
     with Server(data) as server:
-        assert "quarantine" not in server.log().split("opened")[-1]
+        assert "quarantine" not in server.log()
     assert dump(data) == complete
 
 
