@@ -4,7 +4,6 @@ The volume is a small tmpfs; where it may not be mounted the test is skipped and
 """
 
 import os
-import re
 import subprocess
 import threading
 import time
@@ -12,7 +11,8 @@ import time
 import pytest
 
 from support import remote_write as rw
-from support.server import Server
+from support.server import Server, wait_until
+from support.volume import fill, small_volume
 
 SERIES = 400
 HOUR_MS = 3_600_000
@@ -22,18 +22,8 @@ FLAGS = ("--storage.journal-segment-size=1MB", "--storage.flush-interval=1s", "-
 
 @pytest.fixture
 def volume(tmp_path):
-    path = tmp_path / "volume"
-    path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", path], capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-
-
-def metric(server, name):
-    found = re.search(rf"^{re.escape(name)} (\S+)$", server.get("/metrics").body.decode(), re.M)
-    return float(found.group(1))
+    with small_volume(tmp_path / "volume", 64) as path:
+        yield path
 
 
 class Writer:
@@ -87,24 +77,6 @@ class Reader:
         self.thread.join()
 
 
-def fill(path, bytes_max=0):
-    """To the last byte, or by so many."""
-    with open(path, "ab", buffering=0) as file:
-        for size in (bytes_max,) if bytes_max > 0 else (1 << 20, 4096, 1):
-            try:
-                while file.write(b"x" * size) == size and bytes_max == 0:
-                    pass
-            except OSError:
-                pass
-
-
-def wait_until(check, seconds, why):
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, why
-        time.sleep(0.1)
-
-
 def test_a_volume_that_runs_full_goes_on_reading_merging_and_retaining(volume, tmp_path):
     server = Server(volume / "data", *FLAGS)
     server.log_path = tmp_path / "log"
@@ -114,8 +86,8 @@ def test_a_volume_that_runs_full_goes_on_reading_merging_and_retaining(volume, t
         # A block that retention takes half a minute from now, and blocks that merge.
         old = [rw.series({"__name__": "old", "i": str(i)}, [(now - 5 * HOUR_MS + 25_000, 1.0)]) for i in range(1000)]
         assert server.write(rw.body(*old)).status == 204
-        wait_until(lambda: metric(server, "narthex_blocks") >= 1, 20, "no block of old samples")
-        wait_until(lambda: (volume / "data" / "ballast").exists(), 10, "no ballast")
+        assert wait_until(lambda: server.metric("narthex_blocks") >= 1, 20), "no block of old samples"
+        assert wait_until(lambda: (volume / "data" / "ballast").exists(), 10), "no ballast"
         ballast = (volume / "data" / "ballast").stat()
         assert ballast.st_blocks * 512 >= 2 << 20
         writer = Writer(server, now - 3 * HOUR_MS)
@@ -129,29 +101,29 @@ def test_a_volume_that_runs_full_goes_on_reading_merging_and_retaining(volume, t
                     fill(volume / "other", 32 << 10)
             assert len(writer.refusals) >= 5, "the volume never became full"
             assert b"--storage.min-free" in writer.refusals[-1] or b"full" in writer.refusals[-1]
-            merges = metric(server, 'narthex_merges_total{outcome="ok"}')
+            merges = server.metric('narthex_merges_total{outcome="ok"}')
             fill(volume / "other")
-            assert metric(server, "narthex_disk_state") == 1
+            assert server.metric("narthex_disk_state") == 1
 
             # Writes stay put off while maintenance goes on with what the ballast had.
             for _ in range(40):
                 assert writer.write() == 503
                 time.sleep(0.02)
-            wait_until(lambda: metric(server, 'narthex_merges_total{outcome="ok"}') > merges, 60, "no merge on the full volume")
-            wait_until(lambda: metric(server, 'narthex_blocks_retired_total{reason="time"}') > 0, 90, "no retention on the full volume")
+            assert wait_until(lambda: server.metric('narthex_merges_total{outcome="ok"}') > merges, 60), "no merge on the full volume"
+            assert wait_until(lambda: server.metric('narthex_blocks_retired_total{reason="time"}') > 0, 90), "no retention on the full volume"
             fill(volume / "other")
             assert writer.write() == 503
             writer.verify()
             assert server.get("/-/healthy").status == 200
-            assert metric(server, "narthex_disk_ballast_released_total") >= 1
+            assert server.metric("narthex_disk_ballast_released_total") >= 1
 
             # Space returns: writes resume by themselves, and the ballast does.
             os.truncate(volume / "other", 0)
-            wait_until(lambda: writer.write() == 204, 30, "writes did not resume")
+            assert wait_until(lambda: writer.write() == 204, 30), "writes did not resume"
             for _ in range(50):
                 writer.write()
             writer.verify()
-            wait_until(lambda: (volume / "data" / "ballast").exists(), 30, "no new ballast")
+            assert wait_until(lambda: (volume / "data" / "ballast").exists(), 30), "no new ballast"
         assert not reader.failures and reader.count > 20, reader.failures[:3]
         server.kill()
         server.start()
@@ -170,11 +142,11 @@ def test_writes_are_taken_again_when_the_volume_grows(volume, tmp_path):
         writer = Writer(server, int(time.time() * 1000) - HOUR_MS)
         assert writer.write() == 204
         (volume / "other").write_bytes(b"x" * (30 << 20))
-        wait_until(lambda: writer.write() == 503, 10, "writes go on below --storage.min-free")
+        assert wait_until(lambda: writer.write() == 503, 10), "writes go on below --storage.min-free"
         assert b"--storage.min-free" in writer.refusals[-1]
         writer.verify()
         subprocess.run(["mount", "-o", "remount,size=128m", volume], check=True)
-        wait_until(lambda: writer.write() == 204, 10, "writes did not resume on the larger volume")
+        assert wait_until(lambda: writer.write() == 204, 10), "writes did not resume on the larger volume"
         writer.verify()
         assert server.stop() == 0
     finally:

@@ -3,15 +3,14 @@
 The volume is a small tmpfs; where it may not be mounted the test is skipped and says so.
 """
 
-import os
 import random
-import subprocess
 import time
 
 import pytest
 
 from support import remote_write as rw
 from support.server import Server
+from support.volume import fill, small_volume
 
 SERIES = 300
 FLAGS = ("--storage.journal-segment-size=1MB", "--storage.flush-interval=2s", "--storage.flush-samples=1000000")
@@ -19,13 +18,8 @@ FLAGS = ("--storage.journal-segment-size=1MB", "--storage.flush-interval=2s", "-
 
 @pytest.fixture
 def volume(tmp_path):
-    path = tmp_path / "volume"
-    path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", path], capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
+    with small_volume(tmp_path / "volume", 20) as path:
+        yield path
 
 
 class Writer:
@@ -79,13 +73,7 @@ def test_a_full_volume_is_told_survived_and_healed(volume, tmp_path, ending):
             assert server.stop() in (0, 1)
         else:
             server.kill()
-        fill = os.open(volume / "rest", os.O_WRONLY | os.O_CREAT)
-        try:
-            while os.write(fill, b"x" * 4096) > 0:
-                pass
-        except OSError:
-            pass
-        os.close(fill)
+        fill(volume / "rest")
         server.start()
         writer.verify()
         assert writer.run(1, lambda _: False)[204] == 0

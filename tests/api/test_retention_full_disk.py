@@ -3,15 +3,14 @@
 The volume is a small tmpfs; where it may not be mounted the test is skipped and says so.
 """
 
-import os
 import random
-import subprocess
 import time
 
 import pytest
 
 from support import remote_write as rw
-from support.server import Server
+from support.server import Server, wait_until
+from support.volume import fill, small_volume
 
 SERIES = 200
 FLAGS = ("--storage.journal-segment-size=1MB", "--storage.flush-interval=1s")
@@ -19,23 +18,8 @@ FLAGS = ("--storage.journal-segment-size=1MB", "--storage.flush-interval=1s")
 
 @pytest.fixture
 def volume(tmp_path):
-    path = tmp_path / "volume"
-    path.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", path], capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no tmpfs may be mounted here: {mounted.stderr.strip()}")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-
-
-def fill_rest(path):
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
-    try:
-        while os.write(fd, b"x" * 512) > 0:
-            pass
-    except OSError:
-        pass
-    os.close(fd)
+    with small_volume(tmp_path / "volume", 24) as path:
+        yield path
 
 
 def write(server, step, values):
@@ -53,16 +37,14 @@ def test_retention_by_size_heals_a_full_volume(volume, tmp_path):
     try:
         for step in range(60):
             assert write(server, step, values) == 204
-        deadline = time.monotonic() + 30
-        while server.metric("narthex_block_bytes") < 6 << 20 and time.monotonic() < deadline:
-            time.sleep(0.1)
-        fill_rest(volume / "rest")
+        assert wait_until(lambda: server.metric("narthex_block_bytes") >= 6 << 20, 30)
+        fill(volume / "rest")
         refused, deadline = 0, time.monotonic() + 60
         while refused < 3 and time.monotonic() < deadline:
             refused += write(server, 60, values) == 503
         assert refused == 3, "the volume never became full"
         server.kill()
-        fill_rest(volume / "rest2")
+        fill(volume / "rest2")
         server.flags.append("--storage.retention-size=3MB")
         server.start()
         deadline, written = time.monotonic() + 60, 0
@@ -70,12 +52,8 @@ def test_retention_by_size_heals_a_full_volume(volume, tmp_path):
             written += write(server, 61 + written, values) == 204
             time.sleep(0.1)
         assert written == 10, "writes did not resume"
-        deadline = time.monotonic() + 30
-        while server.metric("narthex_block_bytes") > 3 << 20 and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert server.metric("narthex_block_bytes") <= 3 << 20
-        retired = [line for line in server.get("/metrics").body.decode().splitlines() if line.startswith('narthex_blocks_retired_total{reason="size"}')]
-        assert float(retired[0].split()[1]) > 0
+        assert wait_until(lambda: server.metric("narthex_block_bytes") <= 3 << 20, 30)
+        assert server.metric('narthex_blocks_retired_total{reason="size"}') > 0
         assert server.metric("narthex_blocks_quarantined_total") == 0
         # The oldest are gone, the newest are there.
         at = int(time.time() * 1000) - 60 * 86_400_000 + 70 * 43_200_000

@@ -45,7 +45,7 @@ def run_phase(shim, data, ledger, seconds, end, random_, days_back, retention):
             assert server.stop() == 0
         else:
             shim.kill_at(shim.changes + random_.randrange(1, 40))
-            if not wait_for_end(server, 3):
+            if not server.has_ended(3):
                 server.kill()
             load.stop()
     except RuntimeError:
@@ -55,13 +55,6 @@ def run_phase(shim, data, ledger, seconds, end, random_, days_back, retention):
             server.kill()
         Server.running.discard(server)
     shim.kill_at(0)
-
-
-def wait_for_end(server, timeout_s):
-    deadline = time.monotonic() + timeout_s
-    while server.process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return server.process.poll() is not None
 
 
 def record(directory, seed, seconds=2.5):
@@ -95,7 +88,7 @@ def record_after_killed_start(directory, seed, change):
     server = Server(data, *FLAGS, env=shim.env)
     server.log_path = directory / "server.log"
     server.launch()
-    if not wait_for_end(server, 3):
+    if not server.has_ended(3):
         server.kill()
     Server.running.discard(server)
     shim.kill_at(0)
@@ -182,7 +175,7 @@ def check(directory, seed, count, workers=2):
 
 
 def main(arguments):
-    if len(arguments) < 2 or arguments[0] not in ("record", "check", "replay"):
+    if len(arguments) < {"replay": 4}.get(arguments[0] if arguments else "", 2) or arguments[0] not in ("record", "check", "replay"):
         print(__doc__)
         return 2
     command, directory = arguments[:2]
@@ -197,8 +190,8 @@ def main(arguments):
         print(len(failures), "failed")
         return 1 if failures else 0
     recording = Recording(directory)
-    # The choice of moments depends on their number: `check` takes powers of two so that one can be found again.
-    for state in recording.states(numbers[0], numbers[2] if len(numbers) > 2 else 40, only=numbers[1]):
+    # The first so many moments are the same however many are chosen.
+    for state in recording.states(numbers[0], numbers[1] + 1, only=numbers[1]):
         kept = pathlib.Path(f"{state[1]}.disk")
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(state[1], kept) if state[1].exists() else kept.mkdir()

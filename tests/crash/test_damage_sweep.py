@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from support.load import ADMIN_FLAGS, DAY_MS, Load, read_all, samples_of
+from support.load import ADMIN_FLAGS, Load, ask_all, read_all, samples_of
 from support.recovery import QUIET
 from support.server import Server
 
@@ -36,6 +36,7 @@ def good(tmp_path_factory):
     load = Load(server, 1).start()
     time.sleep(3.5)
     load.stop()
+    assert server.metric('narthex_merges_total{outcome="ok"}') > 0
     assert server.stop() == 0
     server = Server(data, *QUIET).start()
     wait_for_merges(server)
@@ -116,7 +117,7 @@ def check(server, good, is_tail, is_cut, is_stopped):
 
 def read_what_is_there(server):
     """As read_all, of an answer that may carry warnings or be refused as a whole for damage."""
-    answer = server.get("/api/v1/query", {"query": f'{{__name__=~"crash|doomed"}}[{200 * DAY_MS}ms]', "time": f"{time.time():.3f}"})
+    answer = ask_all(server)
     if answer.status != 200:
         return {}, [answer.body.decode()]
     answer = json.loads(answer.body)

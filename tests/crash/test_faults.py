@@ -6,6 +6,7 @@ wrong is answered meanwhile; and after the next start all that was acknowledged 
 
 import concurrent.futures
 import errno
+import json
 import os
 import random
 import shutil
@@ -15,9 +16,9 @@ import pytest
 
 import power_loss
 from support import shim as sh
-from support.load import ADMIN_FLAGS, Load, read_all
+from support.load import ADMIN_FLAGS, Load, ask_all, mono_ns, samples_of
 from support.recovery import recover
-from support.server import Server
+from support.server import Server, wait_until
 
 LANES = 2
 FLAGS = ("--storage.flush-interval=1s", "--storage.journal-segment-size=1MB", "--storage.cache-size=4MB", *ADMIN_FLAGS)
@@ -63,13 +64,6 @@ FAULTS = {
 # What a start does not pass, or a load within seconds: nothing may be told about when it never came.
 RARE = {"journal-open", "journal-unlink", "index-read", "index-open", "meta-read", "catalog-open", "chunks-read", "journal-directory-sync",
         "journal-directory-open", "journal-create"}
-
-
-def wait_until(condition, timeout_s):
-    deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def run(tmp_path, name, error, skip, count, short_bytes=0, at_start=False, power=None):
@@ -136,15 +130,10 @@ def run_server(server, shim, rule, at_start, power, patience_s):
 
 def check_answers(server, ledger):
     """While calls fail an answer may be an error; a good one must not lack anything."""
-    answer = server.get("/api/v1/query", {"query": "count({__name__=\"crash\"})"})
-    if answer.status != 200 or b'"warnings"' in answer.body:
-        return
-    moment_ns = power_loss.mono_ns()
-    try:
-        found = read_all(server)
-    except AssertionError:
-        return
-    ledger.check(found, moment_ns)
+    moment_ns = mono_ns()
+    answer = ask_all(server)
+    if answer.status == 200 and b'"warnings"' not in answer.body:
+        ledger.check(samples_of(json.loads(answer.body)), moment_ns)
 
 
 def check_power(shim, ledger, seed, count):

@@ -34,13 +34,6 @@ def crash_points():
     return sorted(name for name in names - {"snapshot_made", "restore_copied"} if not name.startswith("delete_"))
 
 
-def wait_for_end(server, timeout_s):
-    deadline = time.monotonic() + timeout_s
-    while server.process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return server.process.poll() is not None
-
-
 class Lane:
     """One data directory after the other, each through some rounds."""
 
@@ -98,7 +91,7 @@ class Lane:
         for _ in range(3):
             self.shim.kill_at(self.shim.changes + self.random.randrange(1, 40))
             server.launch()
-            if not wait_for_end(server, 0.5):
+            if not server.has_ended(0.5):
                 server.kill()
             self.shim.kill_at(0)
 
@@ -107,7 +100,7 @@ class Lane:
         load = self.begin(server)
         time.sleep(self.random.uniform(0.9, 1.3))  # the first flush is at one second
         self.shim.kill_at(self.shim.changes + self.random.randrange(1, 120))
-        if not wait_for_end(server, 5):
+        if not server.has_ended(5):
             server.kill()
         load.stop()
         self.shim.kill_at(0)
@@ -132,7 +125,7 @@ class Lane:
             load = Load(server, self.random.random(), self.ledger, days_back=self.days_back).start()
         except RuntimeError:  # a merge right after the start may pass the point before anybody asks whether the server is ready
             assert server.process.poll() == 137, server.log()[-1000:]
-        is_reached = wait_for_end(server, 15)
+        is_reached = server.has_ended(15)
         if not is_reached:
             server.kill()
         if load is not None:

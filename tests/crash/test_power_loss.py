@@ -20,7 +20,7 @@ def check(recording, seed, count):
         shutil.copytree(recording, kept, dirs_exist_ok=True)
         number, reason = min(failures.items())
         raise AssertionError(f"{len(failures)} of {count} disks, first: {reason}\n"
-                             f"replay: tests/crash/power_loss.py replay {kept} {seed} {number} {count}")
+                             f"replay: tests/crash/power_loss.py replay {kept} {seed} {number}")
     shutil.rmtree(recording)
 
 

@@ -58,10 +58,14 @@ class Ledger:
         assert not alive, f"{len(alive)} deleted samples are back, first {alive[0]}"
 
 
+def ask_all(server):
+    """The response to a query for all samples."""
+    return server.get("/api/v1/query", {"query": f'{{__name__=~"crash|doomed"}}[{200 * DAY_MS}ms]', "time": f"{time.time():.3f}"})
+
+
 def read_all(server):
     """{(labels, time): bits} of all samples; fails when one comes twice or an answer carries a warning."""
-    now_ms = int(time.time() * 1000)
-    answer = server.get("/api/v1/query", {"query": f'{{__name__=~"crash|doomed"}}[{200 * DAY_MS}ms]', "time": f"{now_ms / 1000:.3f}"})
+    answer = ask_all(server)
     assert answer.status == 200, answer.body[:500]
     answer = json.loads(answer.body)
     assert not answer.get("warnings"), answer["warnings"]

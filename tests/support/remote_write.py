@@ -52,6 +52,15 @@ def snappy(raw):
     return bytes(out)
 
 
+def snappy_large(raw):
+    """The same in literals of 64 KiB: for bodies of megabytes."""
+    out = bytearray(varint(len(raw)))
+    for at in range(0, len(raw), 65536):
+        piece = raw[at:at + 65536]
+        out += bytes([61 << 2]) + struct.pack("<H", len(piece) - 1) + piece
+    return bytes(out)
+
+
 def body(*all_series, extra=b""):
     return snappy(write_request(*all_series, extra=extra))
 

@@ -23,6 +23,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def wait_until(condition, timeout_s, pause_s=0.02):
+    """What the condition was at last: true, or whatever it is after the time."""
+    deadline = time.monotonic() + timeout_s
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(pause_s)
+    return met
+
+
 class Server:
     running = set()  # of this process: what tests have started and not ended
 
@@ -85,6 +93,10 @@ class Server:
         self.process.wait()
         Server.running.discard(self)
 
+    def has_ended(self, timeout_s):
+        """Whether the process ends by itself within the time."""
+        return wait_until(lambda: self.process.poll() is not None, timeout_s, 0.01)
+
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
@@ -134,7 +146,7 @@ class Server:
                 for s in data["result"]}
 
     def metric(self, name):
-        """Value of one of the server's own metrics, summed over its labels."""
+        """Value of one of the server's own metrics, summed over its labels; with labels in the name, that one's."""
         total, found = 0.0, False
         for line in self.get("/metrics").body.decode().splitlines():
             if line.startswith(name + " ") or line.startswith(name + "{"):
