@@ -222,6 +222,14 @@ nx_code io_sync_dir(const struct io *io, const char *path, struct nx_err *err)
     return io->close(io, fd, err);
 }
 
+const char *path_join(struct nx_buf *out, const char *dir, const char *name)
+{
+    nx_buf_reset(out);
+    nx_buf_printf(out, "%s/%s", dir, name);
+    nx_buf_append_byte(out, 0);
+    return (const char *)out->data;
+}
+
 struct tree_walk {
     const struct io *io;
     const char *path;
@@ -235,9 +243,7 @@ static nx_code remove_entry(void *context, const char *name, bool is_directory, 
 {
     const struct tree_walk *walk = context;
     struct nx_buf path = {0};
-    nx_buf_printf(&path, "%s/%s", walk->path, name);
-    nx_buf_append_byte(&path, 0);
-    const char *child = (const char *)path.data;
+    const char *child = path_join(&path, walk->path, name);
     nx_code code;
     if (is_directory) {
         code = remove_children(walk->io, child, walk->depth + 1, err);

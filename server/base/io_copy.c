@@ -70,11 +70,8 @@ static nx_code copy_entry(void *context, const char *name, bool is_directory, st
 {
     const struct tree_copy *copy = context;
     struct nx_buf from = {0}, to = {0};
-    nx_buf_printf(&from, "%s/%s", copy->from, name);
-    nx_buf_append_byte(&from, 0);
-    nx_buf_printf(&to, "%s/%s", copy->to, name);
-    nx_buf_append_byte(&to, 0);
-    const char *from_path = (const char *)from.data, *to_path = (const char *)to.data;
+    const char *from_path = path_join(&from, copy->from, name);
+    const char *to_path = path_join(&to, copy->to, name);
     struct stat status;
     nx_code code;
     if (is_directory)

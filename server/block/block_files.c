@@ -187,11 +187,3 @@ nx_code file_sums_verify(const struct io *io, int fd, uint64_t file_bytes, const
     return got == 0 ? NX_OK
                     : nx_err_set(err, NX_E_CORRUPT, "longer than %" PRIu64 " bytes", file_bytes);
 }
-
-const char *path_join(struct nx_buf *out, const char *dir, const char *name)
-{
-    nx_buf_reset(out);
-    nx_buf_printf(out, "%s/%s", dir, name);
-    nx_buf_append_byte(out, 0);
-    return (const char *)out->data;
-}

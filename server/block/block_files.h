@@ -46,6 +46,3 @@ NX_NODISCARD nx_code file_sums_verify(const struct io *io, int fd, uint64_t file
 /* Exactly `bytes` at `offset`. NX_E_CORRUPT when the file ends before. */
 NX_NODISCARD nx_code file_read_at(const struct io *io, int fd, uint64_t offset, void *out,
                                   size_t bytes, struct nx_err *err);
-
-/* "<dir>/<name>" as a NUL-terminated string in `out`, which is emptied first. Returns its text. */
-const char *path_join(struct nx_buf *out, const char *dir, const char *name);

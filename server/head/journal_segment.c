@@ -182,14 +182,6 @@ enum journal_file_kind journal_segment_header_get(struct nx_bytes bytes,
 
 /* ---- open, close ---- */
 
-static char *path_join(const char *dir, const char *name)
-{
-    struct nx_buf path = {0};
-    nx_buf_printf(&path, "%s/%s", dir, name);
-    nx_buf_append_byte(&path, 0);
-    return (char *)path.data;
-}
-
 /* The number in "<digits>.nxj", 0 for any other name. */
 static uint64_t name_number(const char *name)
 {
@@ -224,8 +216,9 @@ static nx_code open_entry(void *context, const char *name, bool is_directory, st
     if (is_directory || !nx_str_ends_with(nx_str_from(name), NX_STR(SEGMENT_SUFFIX)))
         return NX_OK;
     struct journal_segment *segment = nx_calloc(1, sizeof(*segment));
-    segment->path = path_join(journal->dir, name);
-    struct nx_buf head = {0};
+    struct nx_buf path = {0}, head = {0};
+    path_join(&path, journal->dir, name);
+    segment->path = (char *)path.data; /* owned there from now on */
     nx_code code = io_file_size(journal->io, segment->path, &segment->file_bytes, err);
     if (code == NX_OK)
         code = read_head(journal, segment, &head, err);

@@ -15,9 +15,7 @@
 static bool has(const char *dir, const char *name)
 {
     struct nx_buf path = {0};
-    nx_buf_printf(&path, "%s/%s", dir, name);
-    nx_buf_append_byte(&path, 0);
-    bool exists = io_exists((const char *)path.data);
+    bool exists = io_exists(path_join(&path, dir, name));
     nx_buf_deinit(&path);
     return exists;
 }
@@ -57,10 +55,8 @@ static int lock_try(int fd)
 nx_code data_dir_lock(struct data_dir_lock *lock, const char *dir, struct nx_err *err)
 {
     struct nx_buf path = {0};
-    nx_buf_printf(&path, "%s/LOCK", dir);
-    nx_buf_append_byte(&path, 0);
     lock->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    lock->file_fd = open((const char *)path.data, O_RDONLY | O_CLOEXEC);
+    lock->file_fd = open(path_join(&path, dir, "LOCK"), O_RDONLY | O_CLOEXEC);
     nx_buf_deinit(&path);
     if (lock->dir_fd < 0) {
         int reason = errno;

@@ -99,8 +99,7 @@ static nx_code read_entry(void *context, const char *name, bool is_directory, st
     struct dir_block *block = add_block(reading, name);
     struct nx_buf path = {0};
     struct nx_err why;
-    nx_buf_printf(&path, "%s/%s", reading->blocks_dir, name);
-    nx_buf_append_byte(&path, 0);
+    path_join(&path, reading->blocks_dir, name);
     if (block->state == DIR_BLOCK_MISSING)
         block->state = DIR_BLOCK_LIVE;
     block->has_meta =
@@ -125,14 +124,6 @@ static int compare_blocks(const void *a, const void *b)
     return strcmp(left->ulid, right->ulid);
 }
 
-static const char *path_in(struct nx_buf *out, const char *dir, const char *name)
-{
-    nx_buf_reset(out);
-    nx_buf_printf(out, "%s/%s", dir, name);
-    nx_buf_append_byte(out, 0);
-    return (const char *)out->data;
-}
-
 /* Directories that a running server removed after their row was read are no news. */
 static void forget_gone(struct dir_blocks *blocks, bool is_shared)
 {
@@ -155,12 +146,12 @@ static nx_code read_once(const char *dir, bool is_shared, struct dir_blocks *out
     struct dir_blocks blocks = {0};
     struct nx_buf path = {0}, blocks_dir = {0};
     struct catalog *catalog = NULL;
-    struct reading reading = {.out = &blocks, .blocks_dir = path_in(&blocks_dir, dir, "blocks")};
+    struct reading reading = {.out = &blocks, .blocks_dir = path_join(&blocks_dir, dir, "blocks")};
     nx_code code = data_dir_check(dir, err);
     if (code == NX_OK) {
         struct nx_err why;
         nx_code read =
-            catalog_open_read_only(&catalog, path_in(&path, dir, "catalog.mdb"), is_shared, &why);
+            catalog_open_read_only(&catalog, path_join(&path, dir, "catalog.mdb"), is_shared, &why);
         if (read == NX_OK)
             read = catalog_each(catalog, read_row, &reading, &why);
         if (read == NX_OK)

@@ -57,14 +57,6 @@ struct repair {
     bool has_catalog;
 };
 
-static const char *path_in(struct nx_buf *out, const char *dir, const char *name)
-{
-    nx_buf_reset(out);
-    nx_buf_printf(out, "%s/%s", dir, name);
-    nx_buf_append_byte(out, 0);
-    return (const char *)out->data;
-}
-
 static void say(void (*to)(void *, const char *), void *context, const char *format, va_list args)
     NX_PRINTF(3, 0);
 static void say(void (*to)(void *, const char *), void *context, const char *format, va_list args)
@@ -128,7 +120,7 @@ static void see_damage(void *context, const char *file, const char *what)
 static bool has_mark(const char *dir)
 {
     struct nx_buf path = {0};
-    bool exists = io_exists(path_in(&path, dir, BLOCK_BAD_NAME));
+    bool exists = io_exists(path_join(&path, dir, BLOCK_BAD_NAME));
     nx_buf_deinit(&path);
     return exists;
 }
@@ -175,7 +167,7 @@ static void judge_block(struct repair *repair, struct candidate *item)
     case DIR_BLOCK_UNKNOWN:
         item->is_new = item->block.state == DIR_BLOCK_UNKNOWN;
         item->fate =
-            is_usable(repair, item, path_in(&path, repair->dir, name)) ? FATE_LIVE : FATE_ASIDE;
+            is_usable(repair, item, path_join(&path, repair->dir, name)) ? FATE_LIVE : FATE_ASIDE;
         break;
     }
     nx_buf_deinit(&path);
@@ -289,8 +281,8 @@ static nx_code move_aside(struct repair *repair, const struct candidate *item, s
     const struct io *io = repair->io;
     struct nx_buf quarantine = {0}, blocks = {0}, from = {0}, to = {0}, reason_path = {0},
                   reason = {0};
-    path_in(&quarantine, repair->dir, "quarantine");
-    path_in(&blocks, repair->dir, "blocks");
+    path_join(&quarantine, repair->dir, "quarantine");
+    path_join(&blocks, repair->dir, "blocks");
     nx_buf_printf(&reason_path, "%s/%s.reason", (const char *)quarantine.data, item->block.ulid);
     nx_buf_append_byte(&reason_path, 0);
     nx_buf_printf(&reason, "%s\n", item->reason);
@@ -302,8 +294,8 @@ static nx_code move_aside(struct repair *repair, const struct candidate *item, s
     if (code == NX_OK)
         code = io_write_file(io, (const char *)reason_path.data, nx_buf_bytes(&reason), err);
     if (code == NX_OK)
-        code = io->rename(io, path_in(&from, (const char *)blocks.data, item->block.ulid),
-                          path_in(&to, (const char *)quarantine.data, item->block.ulid), err);
+        code = io->rename(io, path_join(&from, (const char *)blocks.data, item->block.ulid),
+                          path_join(&to, (const char *)quarantine.data, item->block.ulid), err);
     if (code == NX_OK)
         code = io_sync_dir(io, (const char *)quarantine.data, err);
     if (code == NX_OK)
@@ -322,20 +314,20 @@ static nx_code take_back(struct repair *repair, const struct candidate *item, st
     const struct io *io = repair->io;
     struct nx_buf from = {0}, to = {0}, blocks = {0};
     char name[64];
-    path_in(&blocks, repair->dir, "blocks");
+    path_join(&blocks, repair->dir, "blocks");
     snprintf(name, sizeof(name), "quarantine/%s", item->block.ulid);
-    path_in(&from, repair->dir, name);
+    path_join(&from, repair->dir, name);
     nx_code code = io->mkdir(io, (const char *)blocks.data, err);
     if (code == NX_OK)
         code = io->rename(io, (const char *)from.data,
-                          path_in(&to, (const char *)blocks.data, item->block.ulid), err);
+                          path_join(&to, (const char *)blocks.data, item->block.ulid), err);
     if (code == NX_OK)
         code = io_sync_dir(io, (const char *)blocks.data, err);
     /* Its reason no longer holds. */
     snprintf(name, sizeof(name), "quarantine/%s.reason", item->block.ulid);
     struct nx_err ignored;
     if (code == NX_OK)
-        nx_ignore(io->unlink(io, path_in(&from, repair->dir, name), &ignored));
+        nx_ignore(io->unlink(io, path_join(&from, repair->dir, name), &ignored));
     nx_buf_deinit(&from);
     nx_buf_deinit(&to);
     nx_buf_deinit(&blocks);
@@ -348,7 +340,7 @@ static nx_code remove_mark(struct repair *repair, const struct candidate *item, 
     char name[80];
     snprintf(name, sizeof(name), "%s/%s/%s", item->is_in_quarantine ? "quarantine" : "blocks",
              item->block.ulid, BLOCK_BAD_NAME);
-    nx_code code = repair->io->unlink(repair->io, path_in(&path, repair->dir, name), err);
+    nx_code code = repair->io->unlink(repair->io, path_join(&path, repair->dir, name), err);
     nx_buf_deinit(&path);
     return code;
 }
@@ -438,8 +430,8 @@ static nx_code carry_old(struct repair *repair, const struct block_meta *live, s
 {
     struct nx_buf path = {0};
     const struct carry_report report = {repair, carry_took, carry_lost};
-    nx_code code = carry_rows(path_in(&path, repair->dir, "catalog.mdb"), repair->has_catalog, live,
-                              live_count, to, &report, err);
+    nx_code code = carry_rows(path_join(&path, repair->dir, "catalog.mdb"), repair->has_catalog,
+                              live, live_count, to, &report, err);
     nx_buf_deinit(&path);
     return code;
 }
@@ -470,7 +462,7 @@ static void remove_file(struct repair *repair, const char *name)
 {
     struct nx_buf path = {0};
     struct nx_err ignored;
-    if (io_exists(path_in(&path, repair->dir, name)))
+    if (io_exists(path_join(&path, repair->dir, name)))
         nx_ignore(repair->io->unlink(repair->io, (const char *)path.data, &ignored));
     nx_buf_deinit(&path);
 }
@@ -482,21 +474,21 @@ static nx_code keep_old(struct repair *repair, struct nx_err *err)
     char ulid[ULID_TEXT_LEN + 1], name[64];
     const struct io *io = repair->io;
     nx_code code = NX_OK;
-    path_in(&quarantine, repair->dir, "quarantine");
-    if (io_exists(path_in(&from, repair->dir, "catalog.mdb"))) {
+    path_join(&quarantine, repair->dir, "quarantine");
+    if (io_exists(path_join(&from, repair->dir, "catalog.mdb"))) {
         ulid_new(ulid, clock_wall_ms(clock_real()));
         snprintf(name, sizeof(name), "catalog-%s.mdb", ulid);
         code = io->mkdir(io, (const char *)quarantine.data, err);
         if (code == NX_OK)
             code = io->link(io, (const char *)from.data,
-                            path_in(&to, (const char *)quarantine.data, name), err);
+                            path_join(&to, (const char *)quarantine.data, name), err);
         snprintf(name, sizeof(name), "catalog-%s.mdb.reason", ulid);
         nx_buf_printf(&reason, "replaced by a repair: %s\n",
                       repair->has_catalog
                           ? "it named blocks that are set aside or gone, or lacked some"
                           : repair->blocks.catalog_damage);
         if (code == NX_OK)
-            code = io_write_file(io, path_in(&to, (const char *)quarantine.data, name),
+            code = io_write_file(io, path_join(&to, (const char *)quarantine.data, name),
                                  nx_buf_bytes(&reason), err);
         if (code == NX_OK)
             code = io_sync_dir(io, (const char *)quarantine.data, err);
@@ -512,8 +504,8 @@ static nx_code replace_catalog(struct repair *repair, struct nx_err *err)
 {
     struct nx_buf from = {0}, to = {0};
     struct catalog *catalog = NULL;
-    path_in(&from, repair->dir, NEW_CATALOG);
-    path_in(&to, repair->dir, "catalog.mdb");
+    path_join(&from, repair->dir, NEW_CATALOG);
+    path_join(&to, repair->dir, "catalog.mdb");
     remove_file(repair, NEW_CATALOG); /* of a repair that did not end */
     remove_file(repair, NEW_CATALOG "-lock");
     nx_code code = catalog_open(&catalog, (const char *)from.data, err);
@@ -544,7 +536,7 @@ static nx_code judge_all(struct repair *repair, struct nx_err *err)
         struct candidate *item = add(repair, &repair->blocks.items[i]);
         judge_block(repair, item);
     }
-    if (repair->options->takes_back && io_exists(path_in(&path, repair->dir, "quarantine")))
+    if (repair->options->takes_back && io_exists(path_join(&path, repair->dir, "quarantine")))
         code = io_each_entry(repair->io, (const char *)path.data, look_at_aside, repair, err);
     nx_buf_deinit(&path);
     if (code == NX_OK)

@@ -19,14 +19,6 @@
 
 #define RESTORE_CACHE_BYTES ((uint64_t)32 << 20)
 
-static const char *path_in(struct nx_buf *out, const char *dir, const char *name)
-{
-    nx_buf_reset(out);
-    nx_buf_printf(out, "%s/%s", dir, name);
-    nx_buf_append_byte(out, 0);
-    return (const char *)out->data;
-}
-
 static nx_code refuse_entry(void *context, const char *name, bool is_directory, struct nx_err *err)
 {
     (void)is_directory;
@@ -59,13 +51,14 @@ static nx_code copy_parts(const char *snapshot, const char *target, uint64_t *by
     struct nx_buf from = {0}, to = {0};
     nx_code code = NX_OK;
     for (size_t i = 0; code == NX_OK && i < NX_ARRAY_LEN(dirs); i++) {
-        if (!io_exists(path_in(&from, snapshot, dirs[i])))
+        if (!io_exists(path_join(&from, snapshot, dirs[i])))
             continue;
-        code = io_copy_tree(io, (const char *)from.data, path_in(&to, target, dirs[i]), bytes, err);
+        code =
+            io_copy_tree(io, (const char *)from.data, path_join(&to, target, dirs[i]), bytes, err);
     }
     if (code == NX_OK)
-        code = io_copy_file(io, path_in(&from, snapshot, "catalog.mdb"),
-                            path_in(&to, target, "catalog.mdb"), UINT64_MAX, bytes, err);
+        code = io_copy_file(io, path_join(&from, snapshot, "catalog.mdb"),
+                            path_join(&to, target, "catalog.mdb"), UINT64_MAX, bytes, err);
     nx_buf_deinit(&from);
     nx_buf_deinit(&to);
     return code;
@@ -77,7 +70,7 @@ static nx_code copy_locked(const char *snapshot, const char *target, uint64_t *b
     const struct io *io = io_real();
     struct nx_buf mark = {0};
     const char text[] = "a restore is running here, or was interrupted\n";
-    path_in(&mark, target, DATA_DIR_RESTORING);
+    path_join(&mark, target, DATA_DIR_RESTORING);
     nx_code code = check_target(target, err); /* again, now that nobody else may come */
     if (code == NX_OK)
         code = io_write_file(io, (const char *)mark.data,
@@ -100,7 +93,7 @@ static nx_code copy_locked(const char *snapshot, const char *target, uint64_t *b
 static nx_code sync_parent(const char *target, struct nx_err *err)
 {
     struct nx_buf parent = {0};
-    nx_code code = io_sync_dir(io_real(), path_in(&parent, target, ".."), err);
+    nx_code code = io_sync_dir(io_real(), path_join(&parent, target, ".."), err);
     nx_buf_deinit(&parent);
     return code;
 }

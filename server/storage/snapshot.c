@@ -37,14 +37,6 @@ struct snapshot {
     uint64_t bytes;   /* copied */
 };
 
-static const char *text_of(struct nx_buf *buf, const char *dir, const char *name)
-{
-    nx_buf_reset(buf);
-    nx_buf_printf(buf, "%s/%s", dir, name);
-    nx_buf_append_byte(buf, 0);
-    return (const char *)buf->data;
-}
-
 static void make_name(struct snapshot *snapshot)
 {
     uint64_t number;
@@ -83,8 +75,8 @@ static nx_code link_file(void *context, const char *name, bool is_directory, str
     struct nx_buf from = {0}, to = {0};
     nx_code code = NX_OK;
     if (!is_directory)
-        code = link_entry(link->snapshot, text_of(&from, link->from, name),
-                          text_of(&to, link->to, name), err);
+        code = link_entry(link->snapshot, path_join(&from, link->from, name),
+                          path_join(&to, link->to, name), err);
     nx_buf_deinit(&from);
     nx_buf_deinit(&to);
     return code;
@@ -111,7 +103,7 @@ static nx_code link_block(void *context, const char *ulid, enum catalog_state st
         return NX_OK;
     }
     struct nx_buf parent = {0}, to = {0};
-    text_of(&to, text_of(&parent, (const char *)snapshot->dir.data, "blocks"), ulid);
+    path_join(&to, path_join(&parent, (const char *)snapshot->dir.data, "blocks"), ulid);
     struct link_context link = {snapshot, block_dir(block), (const char *)to.data};
     nx_code code = snapshot->io->mkdir(snapshot->io, link.to, err);
     if (code == NX_OK)
@@ -137,7 +129,7 @@ static nx_code make_dirs(struct snapshot *snapshot, struct nx_err *err)
     struct nx_buf path = {0};
     nx_code code = snapshot->io->mkdir(snapshot->io, dir, err);
     for (size_t i = 0; code == NX_OK && i < NX_ARRAY_LEN(names); i++)
-        code = snapshot->io->mkdir(snapshot->io, text_of(&path, dir, names[i]), err);
+        code = snapshot->io->mkdir(snapshot->io, path_join(&path, dir, names[i]), err);
     nx_buf_deinit(&path);
     return code;
 }
@@ -149,7 +141,7 @@ static nx_code copy_journal(struct snapshot *snapshot, struct nx_err *err)
     struct nx_buf path = {0};
     bool is_whole = false;
     nx_code code = journal_copy(snapshot->store->journal,
-                                text_of(&path, (const char *)snapshot->dir.data, "journal"),
+                                path_join(&path, (const char *)snapshot->dir.data, "journal"),
                                 &is_whole, &snapshot->bytes, err);
     snapshot->is_outdated = snapshot->is_outdated || !is_whole;
     nx_buf_deinit(&path);
@@ -160,7 +152,7 @@ static nx_code copy_catalog(struct snapshot *snapshot, struct nx_err *err)
 {
     struct nx_buf path = {0};
     struct catalog *copy = NULL;
-    text_of(&path, (const char *)snapshot->dir.data, "catalog.mdb");
+    path_join(&path, (const char *)snapshot->dir.data, "catalog.mdb");
     nx_code code =
         catalog_copy(block_list_catalog(snapshot->store->blocks), (const char *)path.data, err);
     if (code == NX_OK)
@@ -178,8 +170,8 @@ static nx_code sync_dirs(struct snapshot *snapshot, struct nx_err *err)
     struct nx_buf path = {0};
     nx_code code = NX_OK;
     for (size_t i = 0; code == NX_OK && i < NX_ARRAY_LEN(names); i++)
-        code = io_sync_dir(snapshot->io, text_of(&path, (const char *)snapshot->dir.data, names[i]),
-                           err);
+        code = io_sync_dir(snapshot->io,
+                           path_join(&path, (const char *)snapshot->dir.data, names[i]), err);
     nx_buf_deinit(&path);
     return code;
 }
@@ -216,13 +208,14 @@ static nx_code publish(struct snapshot *snapshot, struct nx_err *err)
 {
     struct nx_buf parent = {0}, to = {0};
     const char *data_dir = snapshot->store->data_dir;
-    nx_code code = snapshot->io->mkdir(snapshot->io, text_of(&parent, data_dir, "snapshots"), err);
+    nx_code code =
+        snapshot->io->mkdir(snapshot->io, path_join(&parent, data_dir, "snapshots"), err);
     if (code == NX_OK)
         code = io_sync_dir(snapshot->io, data_dir, err);
     snapshot->io->crash_point(snapshot->io, "snapshot_made");
     if (code == NX_OK)
         code = snapshot->io->rename(snapshot->io, (const char *)snapshot->dir.data,
-                                    text_of(&to, (const char *)parent.data, snapshot->name), err);
+                                    path_join(&to, (const char *)parent.data, snapshot->name), err);
     if (code == NX_OK)
         code = io_sync_dir(snapshot->io, (const char *)parent.data, err);
     nx_buf_deinit(&parent);
@@ -259,7 +252,7 @@ nx_code store_snapshot(struct store *store, bool skip_head, char out_name[SNAPSH
     struct snapshot snapshot = {.store = store, .io = store->options.io, .skip_head = skip_head};
     struct nx_buf tmp = {0};
     make_name(&snapshot);
-    text_of(&snapshot.dir, text_of(&tmp, store->data_dir, "tmp"), snapshot.name);
+    path_join(&snapshot.dir, path_join(&tmp, store->data_dir, "tmp"), snapshot.name);
     nx_code code = snapshot_run(&snapshot, err);
     atomic_store(&store->is_snapshotting, false);
     nx_buf_deinit(&tmp);

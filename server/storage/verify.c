@@ -54,14 +54,6 @@ static void note(struct verify *verify, const char *file, const char *format, ..
     verify->report->note(verify->report->context, file, text);
 }
 
-static const char *path_in(struct nx_buf *out, const char *dir, const char *name)
-{
-    nx_buf_reset(out);
-    nx_buf_printf(out, "%s/%s", dir, name);
-    nx_buf_append_byte(out, 0);
-    return (const char *)out->data;
-}
-
 /* ---- blocks ---- */
 
 static void verify_block(struct verify *verify, const struct dir_block *block)
@@ -71,9 +63,9 @@ static void verify_block(struct verify *verify, const struct dir_block *block)
     struct block_inspection found;
     snprintf(verify->prefix, sizeof(verify->prefix), "blocks/%s/", block->ulid);
     snprintf(name, sizeof(name), "blocks/%s", block->ulid);
-    block_inspect(io_read_only(), path_in(&path, verify->dir, name), damage_in, verify, &found);
+    block_inspect(io_read_only(), path_join(&path, verify->dir, name), damage_in, verify, &found);
     snprintf(name, sizeof(name), "blocks/%s/" BLOCK_BAD_NAME, block->ulid);
-    if (io_exists(path_in(&path, verify->dir, name)))
+    if (io_exists(path_join(&path, verify->dir, name)))
         damage_in(
             verify, BLOCK_BAD_NAME,
             "is there: index.mdb could not be read while it was served, a start sets the block "
@@ -134,7 +126,7 @@ static nx_code verify_row(void *context, const char *ulid, enum catalog_state st
     char name[48];
     snprintf(name, sizeof(name), "blocks/%s", ulid);
     if (state == CATALOG_LIVE &&
-        block_meta_read(io_read_only(), path_in(&path, verify->dir, name), &there, NULL,
+        block_meta_read(io_read_only(), path_join(&path, verify->dir, name), &there, NULL,
                         &ignored) == NX_OK &&
         (there.sample_count != meta->sample_count || there.chunks_bytes != meta->chunks_bytes ||
          there.index_bytes != meta->index_bytes || there.commit_min != meta->commit_min ||
@@ -156,7 +148,7 @@ static nx_code verify_tombstones(void *context, const char *ulid, struct nx_byte
     char name[48], text[400];
     (void)err;
     snprintf(name, sizeof(name), "blocks/%s", ulid);
-    nx_code code = block_meta_read(io_read_only(), path_in(&path, verify->dir, name), &meta, NULL,
+    nx_code code = block_meta_read(io_read_only(), path_join(&path, verify->dir, name), &meta, NULL,
                                    &why); /* a block that is damaged is told for itself */
     if (code == NX_OK &&
         tombstones_unpack(packed, (uint32_t)meta.series_count, &found, &why) != NX_OK) {
@@ -202,7 +194,7 @@ static void verify_catalog(struct verify *verify, const struct dir_blocks *block
     struct catalog *catalog = NULL;
     struct nx_err err;
     nx_code code =
-        catalog_open_read_only(&catalog, path_in(&path, verify->dir, "catalog.mdb"), false, &err);
+        catalog_open_read_only(&catalog, path_join(&path, verify->dir, "catalog.mdb"), false, &err);
     if (code == NX_OK)
         code = catalog_each(catalog, verify_row, verify, &err);
     if (code == NX_OK)
@@ -224,7 +216,7 @@ static void verify_journal(struct verify *verify, uint64_t released)
     struct nx_buf path = {0};
     struct nx_err err;
     struct journal_check_result *result = &verify->result->journal;
-    path_in(&path, verify->dir, "journal");
+    path_join(&path, verify->dir, "journal");
     snprintf(verify->prefix, sizeof(verify->prefix), "journal/");
     if (!io_exists((const char *)path.data))
         damage(verify, "journal", "is missing");
@@ -269,7 +261,7 @@ static nx_code verify_aside(void *context, const char *name, bool is_directory, 
 static nx_code verify_quarantine(struct verify *verify, struct nx_err *err)
 {
     struct nx_buf path = {0};
-    struct set_aside aside = {verify, path_in(&path, verify->dir, "quarantine")};
+    struct set_aside aside = {verify, path_join(&path, verify->dir, "quarantine")};
     nx_code code = NX_OK;
     if (io_exists(aside.dir))
         code = io_each_entry(io_read_only(), aside.dir, verify_aside, &aside, err);

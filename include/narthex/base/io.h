@@ -49,8 +49,11 @@ NX_NODISCARD nx_code io_free_bytes(const char *path, uint64_t *out_bytes, struct
 NX_NODISCARD nx_code io_volume_bytes(const char *path, uint64_t *out_free, uint64_t *out_total,
                                      struct nx_err *err);
 
-/* Whole small file into `out` (appended), NX_E_LIMIT above bytes_max, NX_E_NOT_FOUND when absent. */
+/* "<dir>/<name>" as a NUL-terminated string in `out`, which is emptied first. Returns its text. */
 struct nx_buf;
+const char *path_join(struct nx_buf *out, const char *dir, const char *name);
+
+/* Whole small file into `out` (appended), NX_E_LIMIT above bytes_max, NX_E_NOT_FOUND when absent. */
 NX_NODISCARD nx_code io_read_file(const struct io *io, const char *path, size_t bytes_max,
                                   struct nx_buf *out, struct nx_err *err);
 /* Creates or replaces, and syncs the file (not its directory). */

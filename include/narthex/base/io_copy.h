@@ -6,11 +6,11 @@
 
 #include "narthex/base/io.h"
 
-/* The first `bytes` of a file (all of it when it is shorter), synced. *out_bytes (may be NULL) is what was copied. */
+/* The first `bytes` of a file (all of it when it is shorter), synced. *out_bytes (may be NULL) is added to. */
 NX_NODISCARD nx_code io_copy_file(const struct io *io, const char *from, const char *to,
                                   uint64_t bytes, uint64_t *out_bytes, struct nx_err *err);
 /* A directory with all in it, files and directories synced. `to` is made. NX_E_INVALID for what is neither a file nor a
- * directory. *out_bytes (may be NULL) is added to. */
+ * directory. *out_bytes as above. */
 NX_NODISCARD nx_code io_copy_tree(const struct io *io, const char *from, const char *to,
                                   uint64_t *out_bytes, struct nx_err *err);
 

@@ -64,6 +64,16 @@ static void test_io_reads_what_it_wrote_at_offsets(void **state)
     assert_int_equal(bytes, 5);
 }
 
+static void test_io_a_joined_path_replaces_the_one_before(void **state)
+{
+    (void)state;
+    struct nx_buf path = {0};
+    assert_string_equal(path_join(&path, "a/rather/long", "name"), "a/rather/long/name");
+    assert_string_equal(path_join(&path, "b", "c"), "b/c");
+    assert_int_equal(path.len, 4);
+    nx_buf_deinit(&path);
+}
+
 static void test_io_failures_carry_errno_and_the_path(void **state)
 {
     (void)state;
@@ -276,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_io_reads_what_it_wrote_at_offsets, setup, teardown),
         cmocka_unit_test_setup_teardown(test_io_failures_carry_errno_and_the_path, setup, teardown),
+        cmocka_unit_test(test_io_a_joined_path_replaces_the_one_before),
         cmocka_unit_test(test_io_offsets_beyond_a_file_s_end_of_numbers_are_refused),
         cmocka_unit_test(test_io_a_full_volume_is_told_apart),
         cmocka_unit_test_setup_teardown(test_io_mkdir_accepts_a_directory_and_no_file, setup,
