@@ -108,7 +108,7 @@ static void print_verified_json(const struct verify_output *output,
 /* The checks and the lock that tools for a stopped directory begin with. */
 static nx_code open_stopped(const char *dir, struct data_dir_lock *lock, struct nx_err *err)
 {
-    *lock = (struct data_dir_lock){.dir_fd = -1, .file_fd = -1};
+    *lock = DATA_DIR_LOCK_NONE;
     nx_code code = data_dir_check(dir, err);
     return code == NX_OK ? data_dir_lock(lock, dir, err) : code;
 }

@@ -5,6 +5,9 @@
 
 #define COMMIT_VALUE_BYTES 8u
 
+/* The commit up to which deletes have flushed. */
+#define COVERED_KEY "covered-commit"
+
 static inline void commit_value_put(uint8_t out[COMMIT_VALUE_BYTES], uint64_t commit)
 {
     for (unsigned i = 0; i < COMMIT_VALUE_BYTES; i++)

@@ -24,8 +24,6 @@
 #include "commit_value.h"
 #include "store_internal.h"
 
-#define COVERED_KEY "covered-commit"
-
 /* ---- the commit that is kept with the tombstones ---- */
 
 nx_code delete_covered_commit(struct block_list *blocks, uint64_t *out_commit, struct nx_err *err)

@@ -131,7 +131,7 @@ nx_code dir_restore(const char *snapshot, const char *target, const struct verif
         code = io_real()->mkdir(io_real(), target, err);
     if (code == NX_OK)
         code = sync_parent(target, err);
-    struct data_dir_lock lock = {.dir_fd = -1, .file_fd = -1};
+    struct data_dir_lock lock = DATA_DIR_LOCK_NONE;
     if (code == NX_OK)
         code = data_dir_lock(&lock, target, err);
     if (code == NX_OK)

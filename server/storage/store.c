@@ -13,17 +13,14 @@
 #include "narthex/base/log.h"
 #include "narthex/base/mem.h"
 #include "narthex/base/metrics.h"
-#include "narthex/storage/data_dir.h"
 
 #include "commit_value.h"
 #include "store_internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,15 +43,14 @@ static nx_code prepare_directory(struct store *store, struct nx_err *err)
     struct stat status;
     if (store->options.is_read_only)
         return data_dir_check(store->data_dir, err);
-    if (data_dir_is_restoring(store->data_dir))
-        return nx_err_set(err, NX_E_INVALID,
-                          "%s holds a restore that did not end: empty it and restore again",
-                          store->data_dir);
+    nx_code code = data_dir_check_restored(store->data_dir, err);
+    if (code != NX_OK)
+        return code;
     bool is_there = stat(store->data_dir, &status) == 0;
     if (is_there && !S_ISDIR(status.st_mode))
         return nx_err_set(err, NX_E_INVALID, "%s is not a directory", store->data_dir);
     char above[STORE_PATH_MAX];
-    nx_code code = join_path(above, store->data_dir, "..", err);
+    code = join_path(above, store->data_dir, "..", err);
     if (code == NX_OK)
         code = store->options.io->mkdir(store->options.io, store->data_dir, err);
     if (code != NX_OK)
@@ -63,60 +59,33 @@ static nx_code prepare_directory(struct store *store, struct nx_err *err)
     return is_there ? NX_OK : code;
 }
 
-/* Who holds the lock, by what it wrote into the file; 0 when that is not a number. */
-static uint64_t lock_holder(int fd)
-{
-    char text[32];
-    ssize_t got = pread(fd, text, sizeof(text), 0);
-    uint64_t pid = 0;
-    bool is_number =
-        got > 0 &&
-        nx_str_to_u64(nx_str_trim((struct nx_str){.data = text, .len = (size_t)got}), &pid);
-    return is_number ? pid : 0;
-}
-
-static int flock_try(int fd)
-{
-    int failed;
-    do {
-        failed = flock(fd, LOCK_EX | LOCK_NB);
-    } while (failed != 0 && errno == EINTR);
-    return failed;
-}
-
-/* Locks the directory and the file LOCK in it: a file that somebody deletes would lock nothing any more. The file tells
- * who holds it. */
+/* As a tool does, and writes into the file LOCK who holds it. */
 static nx_code take_lock(struct store *store, struct nx_err *err)
 {
     const struct io *io = store->options.io;
-    if (store->options.is_read_only) {
-        struct data_dir_lock lock;
-        nx_code locked = data_dir_lock(&lock, store->data_dir, err);
-        store->lock_dir_fd = lock.dir_fd;
-        store->lock_fd = lock.file_fd;
-        return locked;
-    }
+    struct data_dir_lock *lock = &store->lock;
+    if (store->options.is_read_only)
+        return data_dir_lock(lock, store->data_dir, err);
     char path[STORE_PATH_MAX];
     nx_code code = join_path(path, store->data_dir, "LOCK", err);
     if (code == NX_OK)
-        code = io->open(io, store->data_dir, O_RDONLY | O_DIRECTORY, 0, &store->lock_dir_fd, err);
+        code = io->open(io, store->data_dir, O_RDONLY | O_DIRECTORY, 0, &lock->dir_fd, err);
     if (code == NX_OK)
-        code = io->open(io, path, O_RDWR | O_CREAT, 0666, &store->lock_fd, err);
+        code = io->open(io, path, O_RDWR | O_CREAT, 0666, &lock->file_fd, err);
     if (code != NX_OK)
         return code;
-    int failed = flock_try(store->lock_dir_fd);
-    if (failed == 0)
-        failed = flock_try(store->lock_fd);
-    if (failed != 0 && errno == EWOULDBLOCK)
-        return nx_err_set(err, NX_E_BUSY, "another narthex (pid %" PRIu64 ") holds %s",
-                          lock_holder(store->lock_fd), store->data_dir);
-    if (failed != 0)
-        return nx_err_sys(err, errno, "lock %s", path);
+    uint64_t holder = 0;
+    code = data_dir_lock_opened(lock, store->data_dir, &holder, err);
+    if (code == NX_E_BUSY)
+        return nx_err_set(err, code, "another narthex (pid %" PRIu64 ") holds %s", holder,
+                          store->data_dir);
+    if (code != NX_OK)
+        return code;
     char text[32];
     int length = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
     struct nx_err ignored; /* the number is for messages; a full disk must not stop a start */
-    if (io->ftruncate(io, store->lock_fd, 0, &ignored) == NX_OK)
-        nx_ignore(io->pwrite(io, store->lock_fd, text, (size_t)length, 0, &ignored));
+    if (io->ftruncate(io, lock->file_fd, 0, &ignored) == NX_OK)
+        nx_ignore(io->pwrite(io, lock->file_fd, text, (size_t)length, 0, &ignored));
     return NX_OK;
 }
 
@@ -448,10 +417,7 @@ static nx_code close_parts(struct store *store, nx_code code, struct nx_err *err
     cardinality_free(store->cardinality);
     head_free(store->head);
     metadata_table_free(store->metadata);
-    if (store->lock_fd >= 0)
-        nx_ignore(store->options.io->close(store->options.io, store->lock_fd, &closing));
-    if (store->lock_dir_fd >= 0)
-        nx_ignore(store->options.io->close(store->options.io, store->lock_dir_fd, &closing));
+    data_dir_unlock(&store->lock);
     head_views_deinit(&store->views);
     disk_reserve_deinit(&store->reserve);
     cond_deinit(&store->watch_tick);
@@ -474,8 +440,7 @@ nx_code store_open(struct store **out_store, const struct store_options *options
     store->options = *options;
     store->data_dir = nx_strdup(options->data_dir);
     store->options.data_dir = store->data_dir;
-    store->lock_fd = -1;
-    store->lock_dir_fd = -1;
+    store->lock = DATA_DIR_LOCK_NONE;
     mutex_init(&store->maintain, LOCK_RANK_STORE);
     mutex_init(&store->merging, LOCK_RANK_STORE);
     write_gate_init(&store->gate);

@@ -5,6 +5,7 @@
 #include "narthex/block/merge.h"
 #include "narthex/block/scrub.h"
 #include "narthex/storage/committer.h"
+#include "narthex/storage/data_dir.h"
 #include "narthex/storage/flush.h"
 #include "narthex/storage/head_view.h"
 #include "narthex/storage/metadata_table.h"
@@ -26,8 +27,7 @@ struct job {
 struct store {
     struct store_options options;    /* [I] data_dir is ours */
     char *data_dir;                  /* [I] */
-    int lock_fd;                     /* [I] */
-    int lock_dir_fd;                 /* [I] */
+    struct data_dir_lock lock;       /* [I] */
     struct head *head;               /* [I] */
     struct journal *journal;         /* [I] */
     struct block_list *blocks;       /* [I] */

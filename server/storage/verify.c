@@ -12,6 +12,8 @@
 #include "narthex/storage/inspect_dir.h"
 #include "narthex/storage/metadata_table.h"
 
+#include "commit_value.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -166,9 +168,9 @@ static nx_code verify_value(void *context, const char *key, struct nx_bytes valu
 {
     struct verify *verify = context;
     (void)err;
-    bool is_commit = strcmp(key, "covered-commit") == 0;
-    if (is_commit && value.len != 8)
-        damage(verify, "catalog.mdb", "value covered-commit is damaged");
+    bool is_commit = strcmp(key, COVERED_KEY) == 0;
+    if (is_commit && value.len != COMMIT_VALUE_BYTES)
+        damage(verify, "catalog.mdb", "value " COVERED_KEY " is damaged");
     return NX_OK;
 }
 
