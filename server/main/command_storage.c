@@ -29,8 +29,14 @@ struct verify_output {
     struct nx_buf damages, notes; /* JSON objects */
 };
 
-static void put_finding(struct nx_buf *out, const char *file, const char *what)
+/* A line at once, or an object in `out` for later. */
+static void put_finding(const struct verify_output *output, struct nx_buf *out, const char *kind,
+                        const char *file, const char *what)
 {
+    if (!output->is_json) {
+        printf("%-8s %s: %s\n", kind, file, what);
+        return;
+    }
     if (out->len > 0)
         nx_buf_append_byte(out, ',');
     nx_buf_append_cstr(out, "{\"file\":");
@@ -43,19 +49,13 @@ static void put_finding(struct nx_buf *out, const char *file, const char *what)
 static void verify_damage(void *context, const char *file, const char *what)
 {
     struct verify_output *output = context;
-    if (output->is_json)
-        put_finding(&output->damages, file, what);
-    else
-        printf("DAMAGED  %s: %s\n", file, what);
+    put_finding(output, &output->damages, "DAMAGED", file, what);
 }
 
 static void verify_note(void *context, const char *file, const char *what)
 {
     struct verify_output *output = context;
-    if (output->is_json)
-        put_finding(&output->notes, file, what);
-    else
-        printf("note     %s: %s\n", file, what);
+    put_finding(output, &output->notes, "note", file, what);
 }
 
 static void print_verified(const struct verify_result *result)
@@ -113,11 +113,6 @@ static nx_code open_stopped(const char *dir, struct data_dir_lock *lock, struct 
     return code == NX_OK ? data_dir_lock(lock, dir, err) : code;
 }
 
-static int exit_status(const struct nx_err *err)
-{
-    return err->code == NX_E_INVALID ? tool_usage_error(err) : tool_failed(err);
-}
-
 static int run_verify(const struct config *config, char **arguments)
 {
     struct verify_output output = {.is_json = config->values[VERIFY_JSON].number != 0};
@@ -136,7 +131,7 @@ static int run_verify(const struct config *config, char **arguments)
     nx_buf_deinit(&output.damages);
     nx_buf_deinit(&output.notes);
     if (code != NX_OK)
-        return exit_status(&err);
+        return tool_error(&err);
     return result.damages == 0 ? TOOL_FINE : TOOL_FAILED;
 }
 
@@ -154,24 +149,18 @@ static void put_block_row(struct table_text *table, const struct dir_block *bloc
     table_put(table, dir_block_state_name(block->state));
     nx_buf_printf(table_cell(table), "%u", meta->level);
     table_cell_end(table);
-    put_time(table_cell(table), meta->min_time_ms);
-    table_cell_end(table);
-    put_time(table_cell(table), meta->max_time_ms);
-    table_cell_end(table);
-    put_count(table_cell(table), meta->series_count);
-    table_cell_end(table);
-    put_count(table_cell(table), meta->sample_count);
-    table_cell_end(table);
-    put_bytes(table_cell(table), bytes);
-    table_cell_end(table);
+    table_put_time(table, meta->min_time_ms);
+    table_put_time(table, meta->max_time_ms);
+    table_put_count(table, meta->series_count);
+    table_put_count(table, meta->sample_count);
+    table_put_bytes(table, bytes);
     nx_buf_printf(table_cell(table), "%.3f", (double)bytes / (double)meta->sample_count);
     table_cell_end(table);
     nx_buf_printf(table_cell(table), "%u", meta->source_count);
     table_cell_end(table);
     nx_buf_printf(table_cell(table), "%" PRIu64, block->tombstones);
     table_cell_end(table);
-    put_count(table_cell(table), block->tombstone_series);
-    table_cell_end(table);
+    table_put_count(table, block->tombstone_series);
 }
 
 static void print_list(const struct dir_blocks *blocks)
@@ -242,7 +231,7 @@ static int run_list(const struct config *config, char **arguments)
     struct dir_blocks blocks;
     struct nx_err err;
     if (dir_blocks_read(arguments[0], true, &blocks, &err) != NX_OK)
-        return exit_status(&err);
+        return tool_error(&err);
     if (config->values[LIST_JSON].number != 0)
         print_list_json(&blocks);
     else
@@ -291,7 +280,7 @@ static int run_repair(const struct config *config, char **arguments)
         code = dir_repair(arguments[0], &options, &report, &result, &err);
     data_dir_unlock(&lock);
     if (code != NX_OK)
-        return exit_status(&err);
+        return tool_error(&err);
     if (!result.has_changed)
         printf("nothing to repair: %" PRIu64 " live blocks\n", result.live);
     else
@@ -316,7 +305,7 @@ static int run_restore(const struct config *config, char **arguments)
         code = dir_restore(arguments[0], arguments[1], &report, &result, &err);
     data_dir_unlock(&lock);
     if (code != NX_OK)
-        return exit_status(&err);
+        return tool_error(&err);
     struct nx_buf text = {0};
     nx_buf_printf(&text, "restored into %s: ", arguments[1]);
     put_bytes(&text, result.bytes);
@@ -338,8 +327,6 @@ static int run_restore(const struct config *config, char **arguments)
  {                                                                                                 \
   "help", CONFIG_BOOL, "false", 0, 0, "", "Print this text and exit.", false                       \
  }
-#define TIME_MIN INT64_MIN
-#define TIME_MAX INT64_MAX
 
 static const struct config_option verify_options[] = {
     {"json", CONFIG_BOOL, "false", 0, 0, "", "One JSON object instead of lines.", false},
@@ -455,7 +442,7 @@ static int run_tool(const struct tool *tool, int argc, char **argv)
     sorted[0] = argv[-1];
     if (config_init(&config, tool->options, tool->option_count, argc + 1, sorted, &rest, &err) !=
         NX_OK) {
-        status = tool_usage_error(&err);
+        status = tool_error(&err);
     } else if (config.values[tool->option_count - 1].number != 0) {
         print_tool_help(tool);
         status = TOOL_FINE;

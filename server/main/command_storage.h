@@ -22,8 +22,8 @@ struct tool {
     int (*run)(const struct config *config, char **arguments);
 };
 
-int tool_failed(const struct nx_err *err);      /* "narthex: ...", TOOL_FAILED */
-int tool_usage_error(const struct nx_err *err); /* the same, TOOL_USAGE */
+int tool_failed(const struct nx_err *err); /* "narthex: ...", TOOL_FAILED */
+int tool_error(const struct nx_err *err);  /* the same, TOOL_USAGE for NX_E_INVALID */
 
 /* Cells of a table: each call appends one text. */
 void put_time(struct nx_buf *out, int64_t time_ms); /* 2026-01-31 23:59:59.999 */
@@ -40,6 +40,9 @@ void table_begin(struct table_text *table, const char *rights);
 struct nx_buf *table_cell(struct table_text *table); /* append the text, then table_cell_end */
 void table_cell_end(struct table_text *table);
 void table_put(struct table_text *table, const char *text);
+void table_put_time(struct table_text *table, int64_t time_ms);
+void table_put_bytes(struct table_text *table, uint64_t bytes);
+void table_put_count(struct table_text *table, uint64_t count);
 void table_print(struct table_text *table, const char *indent); /* to stdout; ends the table */
 
 int storage_dump(const struct config *config, char **arguments);

@@ -38,7 +38,7 @@ struct analysis {
     size_t limit;
     struct block_usage sum; /* its arrays are not used */
     struct metric_sums metrics;
-    uint64_t blocks, series, samples, index_bytes, chunks_bytes;
+    uint64_t blocks, samples, index_bytes, chunks_bytes;
 };
 
 /* ---- sums ---- */
@@ -84,11 +84,24 @@ static void metric_sums_add(struct metric_sums *sums, const struct usage_metric 
     sum->stored_bytes += metric->stored_bytes;
 }
 
+static void metric_sums_add_all(struct metric_sums *sums, const struct block_usage *usage)
+{
+    for (size_t i = 0; i < usage->metric_count; i++)
+        if (usage->metrics[i].series > 0)
+            metric_sums_add(sums, &usage->metrics[i]);
+}
+
+static void metric_sums_deinit(struct metric_sums *sums)
+{
+    for (size_t i = 0; i < sums->cap; i++)
+        nx_free(sums->items[i].name);
+    nx_free(sums->items);
+}
+
 static void sum_add(struct analysis *all, const struct block_meta *meta,
                     const struct block_usage *usage)
 {
     all->blocks++;
-    all->series += meta->series_count;
     all->samples += meta->sample_count;
     all->index_bytes += meta->index_bytes;
     all->chunks_bytes += meta->chunks_bytes;
@@ -106,33 +119,24 @@ static void sum_add(struct analysis *all, const struct block_meta *meta,
         all->sum.table_bytes[i] += usage->table_bytes[i];
     for (unsigned i = 0; i < USAGE_LENGTHS; i++)
         all->sum.lengths[i] += usage->lengths[i];
-    for (size_t i = 0; i < usage->metric_count; i++)
-        if (usage->metrics[i].series > 0)
-            metric_sums_add(&all->metrics, &usage->metrics[i]);
+    metric_sums_add_all(&all->metrics, usage);
 }
 
 /* ---- tables ---- */
 
-static void cell_count(struct table_text *table, uint64_t count)
+static void cell_percent(struct table_text *table, double part, double whole)
 {
-    put_count(table_cell(table), count);
-    table_cell_end(table);
-}
-
-static void cell_bytes(struct table_text *table, uint64_t bytes)
-{
-    put_bytes(table_cell(table), bytes);
-    table_cell_end(table);
-}
-
-static void cell_ratio(struct table_text *table, const char *format, double part, double whole)
-{
-    char text[32];
+    char text[32] = "-";
     if (whole > 0)
-        snprintf(text, sizeof(text), strcmp(format, "%") == 0 ? "%.1f %%" : "%.3f",
-                 strcmp(format, "%") == 0 ? part * 100 / whole : part / whole);
-    else
-        snprintf(text, sizeof(text), "-");
+        snprintf(text, sizeof(text), "%.1f %%", part * 100 / whole);
+    table_put(table, text);
+}
+
+static void cell_ratio(struct table_text *table, double part, double whole)
+{
+    char text[32] = "-";
+    if (whole > 0)
+        snprintf(text, sizeof(text), "%.3f", part / whole);
     table_put(table, text);
 }
 
@@ -156,6 +160,19 @@ static void heads(struct table_text *table, const char *const *names)
         table_put(table, *names);
 }
 
+/* The row of something that is not counted in chunks. */
+static void put_part(struct table_text *table, const char *name, uint64_t bytes, double all,
+                     uint64_t samples)
+{
+    table_put(table, name);
+    table_put_bytes(table, bytes);
+    cell_percent(table, (double)bytes, all);
+    table_put(table, "");
+    table_put_count(table, samples);
+    cell_ratio(table, (double)bytes, (double)samples);
+    table_put(table, "");
+}
+
 static void print_bytes(const struct block_usage *usage, uint64_t samples, uint64_t index_bytes,
                         uint64_t chunks_bytes)
 {
@@ -171,44 +188,25 @@ static void print_bytes(const struct block_usage *usage, uint64_t samples, uint6
             continue;
         nx_buf_printf(table_cell(&table), "codec %s", usage_codec_name(i));
         table_cell_end(&table);
-        cell_bytes(&table, share->stored_bytes);
-        cell_ratio(&table, "%", (double)share->stored_bytes, all);
-        cell_count(&table, share->chunks);
-        cell_count(&table, share->samples);
-        cell_ratio(&table, "", (double)share->stored_bytes, (double)share->samples);
-        cell_bytes(&table, share->raw_bytes);
+        table_put_bytes(&table, share->stored_bytes);
+        cell_percent(&table, (double)share->stored_bytes, all);
+        table_put_count(&table, share->chunks);
+        table_put_count(&table, share->samples);
+        cell_ratio(&table, (double)share->stored_bytes, (double)share->samples);
+        table_put_bytes(&table, share->raw_bytes);
     }
-    const struct {
-        const char *name;
-        uint64_t bytes;
-    } parts[] = {{"chunk directories", usage->directory_bytes},
-                 {"time vectors", usage->vector_bytes}};
-    uint64_t pages = 0;
-    for (size_t i = 0; i < NX_ARRAY_LEN(parts) + USAGE_TABLE_COUNT + 2; i++) {
-        size_t index_row = i - NX_ARRAY_LEN(parts);
-        uint64_t bytes;
-        if (i < NX_ARRAY_LEN(parts)) {
-            table_put(&table, parts[i].name);
-            bytes = parts[i].bytes;
-        } else if (index_row < USAGE_TABLE_COUNT) {
-            nx_buf_printf(table_cell(&table), "index %s", usage_table_name((unsigned)index_row));
-            table_cell_end(&table);
-            bytes = usage->table_bytes[index_row];
-            pages += bytes;
-        } else if (index_row == USAGE_TABLE_COUNT) {
-            table_put(&table, "index pages of LMDB");
-            bytes = index_bytes > pages ? index_bytes - pages : 0;
-        } else {
-            table_put(&table, "all");
-            bytes = index_bytes + chunks_bytes;
-        }
-        cell_bytes(&table, bytes);
-        cell_ratio(&table, "%", (double)bytes, all);
-        table_put(&table, "");
-        cell_count(&table, samples);
-        cell_ratio(&table, "", (double)bytes, (double)samples);
-        table_put(&table, "");
+    put_part(&table, "chunk directories", usage->directory_bytes, all, samples);
+    put_part(&table, "time vectors", usage->vector_bytes, all, samples);
+    uint64_t tables_bytes = 0;
+    for (unsigned i = 0; i < USAGE_TABLE_COUNT; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "index %s", usage_table_name(i));
+        put_part(&table, name, usage->table_bytes[i], all, samples);
+        tables_bytes += usage->table_bytes[i];
     }
+    put_part(&table, "index pages of LMDB",
+             index_bytes > tables_bytes ? index_bytes - tables_bytes : 0, all, samples);
+    put_part(&table, "all", index_bytes + chunks_bytes, all, samples);
     table_print(&table, "  ");
     printf("  %" PRIu64 " time vectors with %" PRIu64 " times for %" PRIu64 " samples\n",
            usage->vectors, usage->times, samples);
@@ -220,9 +218,10 @@ static void print_bytes(const struct block_usage *usage, uint64_t samples, uint6
 
 static int compare_metrics(const void *a, const void *b)
 {
-    uint64_t left = ((const struct metric_sum *)a)->stored_bytes;
-    uint64_t right = ((const struct metric_sum *)b)->stored_bytes;
-    return (left < right) - (left > right);
+    const struct metric_sum *left = a, *right = b;
+    if ((left->name == NULL) != (right->name == NULL)) /* free places last */
+        return left->name == NULL ? 1 : -1;
+    return (left->stored_bytes < right->stored_bytes) - (left->stored_bytes > right->stored_bytes);
 }
 
 static int compare_labels(const void *a, const void *b)
@@ -232,43 +231,34 @@ static int compare_labels(const void *a, const void *b)
     return (left < right) - (left > right);
 }
 
-/* Sorts and uses up the array. */
-static void print_metrics(struct metric_sum *metrics, size_t count, size_t limit, uint64_t bytes)
+/* Largest first; the sums can only be freed then. */
+static void print_metrics(struct metric_sums *sums, size_t limit, uint64_t bytes)
 {
     static const char *const names[] = {"METRIC",    "SERIES",       "SAMPLES", "BYTES",
                                         "OF CHUNKS", "BYTES/SAMPLE", NULL};
     struct table_text table;
     table_begin(&table, "lrrrrr");
     heads(&table, names);
-    if (count > 0)
-        qsort(metrics, count, sizeof(*metrics), compare_metrics);
-    for (size_t i = 0; i < count && i < limit; i++) {
+    if (sums->cap > 0)
+        qsort(sums->items, sums->cap, sizeof(*sums->items), compare_metrics);
+    const struct metric_sum *metrics = sums->items;
+    for (size_t i = 0; i < sums->count && i < limit; i++) {
         cell_text(&table, (struct nx_str){metrics[i].name, metrics[i].name_len});
-        cell_count(&table, metrics[i].series);
-        cell_count(&table, metrics[i].samples);
-        cell_bytes(&table, metrics[i].stored_bytes);
-        cell_ratio(&table, "%", (double)metrics[i].stored_bytes, (double)bytes);
-        cell_ratio(&table, "", (double)metrics[i].stored_bytes, (double)metrics[i].samples);
+        table_put_count(&table, metrics[i].series);
+        table_put_count(&table, metrics[i].samples);
+        table_put_bytes(&table, metrics[i].stored_bytes);
+        cell_percent(&table, (double)metrics[i].stored_bytes, (double)bytes);
+        cell_ratio(&table, (double)metrics[i].stored_bytes, (double)metrics[i].samples);
     }
     table_print(&table, "  ");
 }
 
 static void print_block_metrics(const struct block_usage *usage, size_t limit, uint64_t bytes)
 {
-    struct metric_sum *rows = nx_calloc(usage->metric_count + 1, sizeof(*rows));
     struct metric_sums sums = {0};
-    size_t count = 0;
-    for (size_t i = 0; i < usage->metric_count; i++)
-        if (usage->metrics[i].series > 0)
-            metric_sums_add(&sums, &usage->metrics[i]);
-    for (size_t i = 0; i < sums.cap; i++)
-        if (sums.items[i].name != NULL)
-            rows[count++] = sums.items[i];
-    print_metrics(rows, count, limit, bytes);
-    for (size_t i = 0; i < count; i++)
-        nx_free(rows[i].name);
-    nx_free(rows);
-    nx_free(sums.items);
+    metric_sums_add_all(&sums, usage);
+    print_metrics(&sums, limit, bytes);
+    metric_sums_deinit(&sums);
 }
 
 static void print_labels(struct block_usage *usage, size_t limit)
@@ -282,8 +272,8 @@ static void print_labels(struct block_usage *usage, size_t limit)
         qsort(usage->labels, usage->label_count, sizeof(*usage->labels), compare_labels);
     for (size_t i = 0; i < usage->label_count && i < limit; i++) {
         cell_text(&table, usage->labels[i].name);
-        cell_count(&table, usage->labels[i].values);
-        cell_count(&table, usage->labels[i].series);
+        table_put_count(&table, usage->labels[i].values);
+        table_put_count(&table, usage->labels[i].series);
     }
     table_print(&table, "  ");
     table_begin(&table, "llr");
@@ -291,7 +281,7 @@ static void print_labels(struct block_usage *usage, size_t limit)
     for (size_t i = 0; i < usage->pair_count; i++) {
         cell_text(&table, usage->pairs[i].name);
         cell_text(&table, usage->pairs[i].value);
-        cell_count(&table, usage->pairs[i].series);
+        table_put_count(&table, usage->pairs[i].series);
     }
     table_print(&table, "  ");
 }
@@ -333,20 +323,11 @@ static nx_code analyze_block(struct analysis *all, const char *dir, const struct
 
 static void print_all(struct analysis *all)
 {
-    struct metric_sum *rows = nx_calloc(all->metrics.count + 1, sizeof(*rows));
-    size_t count = 0;
-    for (size_t i = 0; i < all->metrics.cap; i++)
-        if (all->metrics.items[i].name != NULL)
-            rows[count++] = all->metrics.items[i];
-    if (all->blocks > 1) {
-        printf("all %" PRIu64 " blocks (series of a metric: most in one block)\n", all->blocks);
-        print_bytes(&all->sum, all->samples, all->index_bytes, all->chunks_bytes);
-        print_metrics(rows, count, all->limit, all->chunks_bytes);
-    }
-    for (size_t i = 0; i < all->metrics.cap; i++)
-        nx_free(all->metrics.items[i].name);
-    nx_free(all->metrics.items);
-    nx_free(rows);
+    if (all->blocks <= 1)
+        return;
+    printf("all %" PRIu64 " blocks (series of a metric: most in one block)\n", all->blocks);
+    print_bytes(&all->sum, all->samples, all->index_bytes, all->chunks_bytes);
+    print_metrics(&all->metrics, all->limit, all->chunks_bytes);
 }
 
 /* Blocks that a running server removed since the list was read are passed over. */
@@ -367,7 +348,7 @@ int storage_analyze(const struct config *config, char **arguments)
     struct dir_blocks blocks;
     struct nx_err err;
     if (dir_blocks_read(arguments[0], true, &blocks, &err) != NX_OK)
-        return err.code == NX_E_INVALID ? tool_usage_error(&err) : tool_failed(&err);
+        return tool_error(&err);
     struct group_cache *cache = group_cache_new(ANALYZE_CACHE_BYTES);
     int status = TOOL_FINE;
     bool is_found = false;
@@ -384,12 +365,13 @@ int storage_analyze(const struct config *config, char **arguments)
             status = tool_failed(&err);
     }
     print_all(&all);
+    metric_sums_deinit(&all.metrics);
     group_cache_free(cache);
     dir_blocks_deinit(&blocks);
     if (only[0] != '\0' && !is_found) {
         nx_err_set(&err, NX_E_INVALID, "--block: there is no block %.40s in %s", only,
                    arguments[0]);
-        return tool_usage_error(&err);
+        return tool_error(&err);
     }
     return status;
 }

@@ -205,6 +205,6 @@ int storage_dump(const struct config *config, char **arguments)
     nx_buf_deinit(&dump.out);
     nx_buf_deinit(&dump.labels);
     if (code != NX_OK)
-        return code == NX_E_INVALID ? tool_usage_error(&err) : tool_failed(&err);
+        return tool_error(&err);
     return dump.is_damaged ? TOOL_FAILED : TOOL_FINE;
 }

@@ -19,10 +19,10 @@ int tool_failed(const struct nx_err *err)
     return TOOL_FAILED;
 }
 
-int tool_usage_error(const struct nx_err *err)
+int tool_error(const struct nx_err *err)
 {
-    fprintf(stderr, "narthex: %s\n", err->msg);
-    return TOOL_USAGE;
+    int status = tool_failed(err);
+    return err->code == NX_E_INVALID ? TOOL_USAGE : status;
 }
 
 void put_time(struct nx_buf *out, int64_t time_ms)
@@ -84,6 +84,24 @@ void table_cell_end(struct table_text *table)
 void table_put(struct table_text *table, const char *text)
 {
     nx_buf_append_cstr(&table->cells, text);
+    table_cell_end(table);
+}
+
+void table_put_time(struct table_text *table, int64_t time_ms)
+{
+    put_time(table_cell(table), time_ms);
+    table_cell_end(table);
+}
+
+void table_put_bytes(struct table_text *table, uint64_t bytes)
+{
+    put_bytes(table_cell(table), bytes);
+    table_cell_end(table);
+}
+
+void table_put_count(struct table_text *table, uint64_t count)
+{
+    put_count(table_cell(table), count);
     table_cell_end(table);
 }
 
