@@ -75,9 +75,7 @@ void nx_free(void *memory)
 
 void nx_mem_release(void)
 {
-#ifdef __GLIBC__
-    malloc_trim(0);
-#endif
+    (void)malloc_trim(0);
 }
 
 void *nx_map_alloc(size_t bytes)

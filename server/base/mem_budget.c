@@ -123,28 +123,28 @@ bool mem_budget_admit_series(struct mem_budget *budget, uint64_t bytes)
     return false;
 }
 
+/* Refuses from state `from` on. */
+static nx_code check(const struct mem_budget *budget, enum mem_state from, enum mem_refusal refusal,
+                     const char *consequence, struct nx_err *err)
+{
+    if (budget == NULL || mem_budget_state(budget) < from)
+        return NX_OK;
+    metrics_add_at(METRIC_MEMORY_REFUSED, refusal, 1);
+    return nx_err_set(err, NX_E_BUSY,
+                      "memory is short (%" PRIu64 " of --storage.memory-limit=%" PRIu64 " bytes)%s",
+                      atomic_load_explicit(&budget->usage_bytes, memory_order_relaxed),
+                      budget->limit_bytes, consequence);
+}
+
 nx_code mem_budget_check_query(struct mem_budget *budget, struct nx_err *err)
 {
-    if (budget == NULL || mem_budget_state(budget) < MEM_STATE_NO_QUERIES)
-        return NX_OK;
-    metrics_add_at(METRIC_MEMORY_REFUSED, MEM_REFUSED_QUERY, 1);
-    return nx_err_set(err, NX_E_BUSY,
-                      "memory is short (%" PRIu64 " of --storage.memory-limit=%" PRIu64
-                      " bytes), new queries are refused until there is more",
-                      atomic_load_explicit(&budget->usage_bytes, memory_order_relaxed),
-                      budget->limit_bytes);
+    return check(budget, MEM_STATE_NO_QUERIES, MEM_REFUSED_QUERY,
+                 ", new queries are refused until there is more", err);
 }
 
 nx_code mem_budget_check_write(struct mem_budget *budget, struct nx_err *err)
 {
-    if (budget == NULL || mem_budget_state(budget) < MEM_STATE_NO_WRITES)
-        return NX_OK;
-    metrics_add_at(METRIC_MEMORY_REFUSED, MEM_REFUSED_WRITE, 1);
-    return nx_err_set(err, NX_E_BUSY,
-                      "memory is short (%" PRIu64 " of --storage.memory-limit=%" PRIu64
-                      " bytes); send the samples again",
-                      atomic_load_explicit(&budget->usage_bytes, memory_order_relaxed),
-                      budget->limit_bytes);
+    return check(budget, MEM_STATE_NO_WRITES, MEM_REFUSED_WRITE, "; send the samples again", err);
 }
 
 nx_code mem_budget_query_starved(struct nx_err *err)

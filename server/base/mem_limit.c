@@ -209,8 +209,3 @@ void mem_heap_tune(void)
     (void)mallopt(M_MMAP_THRESHOLD, MAP_THRESHOLD_BYTES);
     (void)mallopt(M_TRIM_THRESHOLD, 4 * MAP_THRESHOLD_BYTES);
 }
-
-void mem_heap_trim(void)
-{
-    (void)malloc_trim(0);
-}

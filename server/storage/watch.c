@@ -9,6 +9,7 @@
  * taken so far shows in the measured memory, and the reserve is that much smaller.
  */
 #include "narthex/base/log.h"
+#include "narthex/base/mem.h"
 #include "narthex/base/mem_limit.h"
 
 #include "store_internal.h"
@@ -114,7 +115,7 @@ static void trim_heaps(struct watch *watch, const struct mem_budget *budget, enu
     bool is_working = atomic_load(&watch->store->work) != 0;
     if (++watch->since_trim < every || is_working || measured <= told + told / 4 + TRIM_SLACK_BYTES)
         return;
-    mem_heap_trim();
+    nx_mem_release();
     watch->since_trim = 0;
 }
 

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define FLOAT_TEXT_MAX                                                                             \
- 352 /* longest %f form: 1.8e308 has 309 digits, 5e-324 takes 326 characters */
+/* Longest %f form: 1.8e308 has 309 digits, 5e-324 takes 326 characters. */
+#define FLOAT_TEXT_MAX 352
 
 /* Shortest text that reads back to the same bits (NaN, +Inf, -Inf by name). Each returns the length, no NUL.
  * _json: Prometheus' sample form; exponents at least two digits ("1e-07", "1e+21").

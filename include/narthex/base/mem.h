@@ -12,8 +12,8 @@ void *nx_realloc(void *memory, size_t bytes);
 void *nx_realloc_array(void *memory, size_t count, size_t bytes);
 char *nx_strdup(const char *text);
 void nx_free(void *memory); /* NULL is fine */
-/* Gives back to the system what was freed and lies idle: after a job that needed much for a while. Cost: some ms,
- * during which others that allocate may wait. */
+/* Gives back to the system what was freed and lies idle: after a job that needed much for a while. Cost: some ms;
+ * heaps are locked one by one, so others that allocate may wait. */
 void nx_mem_release(void);
 
 /* Page-aligned, zeroed anonymous memory for large tables; transparent huge pages are asked for. */

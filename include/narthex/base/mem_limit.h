@@ -1,4 +1,4 @@
-/* mem_limit.h - what the machine lets this process have, what it has, and how the heap gives back.
+/* mem_limit.h - what the machine lets this process have, what it has, and how its heap is set up.
  *
  * The limit that applies is the smallest of physical memory and the memory limits of the process' control group and
  * of all groups above it (version 2: memory.max, version 1: memory.limit_in_bytes).
@@ -19,5 +19,3 @@ uint64_t mem_anonymous_bytes(void);
 /* Once, before the first thread: few heaps, and large pieces straight from the kernel, to which they go back at once.
  */
 void mem_heap_tune(void);
-/* Gives free pages inside the heaps back to the kernel. Takes milliseconds; heaps are locked one by one. */
-void mem_heap_trim(void);

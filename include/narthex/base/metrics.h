@@ -40,14 +40,14 @@ void metrics_add_at(enum metric_id id, unsigned label_index, uint64_t n);
 void metrics_set(enum metric_id id, double value);
 void metrics_set_at(enum metric_id id, unsigned label_index, double value);
 void metrics_observe(enum metric_id id, double value);
-uint64_t metrics_get(
-    enum metric_id id); /* a counter's sum over its label values, for tests and status pages */
+/* A counter's sum over its label values, for tests and status pages. */
+uint64_t metrics_get(enum metric_id id);
 
 /* Text exposition format 0.0.4, rows in table order; process_* (cpu, resident memory, fds, start time) and
  * narthex_build_info come with it. Collect hooks run first, under the lock of rank LOCK_RANK_METRICS. */
 void metrics_render(struct nx_buf *out);
 
 typedef void (*metrics_collect_fn)(void *context);
-void metrics_on_collect(metrics_collect_fn collect,
-                        void *context); /* at most 16, registered at start */
+/* At most 16, registered at start. */
+void metrics_on_collect(metrics_collect_fn collect, void *context);
 void metrics_off_collect(metrics_collect_fn collect, void *context);

@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_HEAD_BYTES_MAX                                                                        \
- 16384 /* request line and fields with their line ends; spans are 16-bit offsets into it */
+/* Request line and fields with their line ends; spans are 16-bit offsets into it. */
+#define HTTP_HEAD_BYTES_MAX   16384
 #define HTTP_TARGET_BYTES_MAX 8192
 #define HTTP_METHOD_BYTES_MAX 24 /* the longest registered one has 17 */
 #define HTTP_FIELDS_MAX       100

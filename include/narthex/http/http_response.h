@@ -21,10 +21,9 @@
 
 #include <stdbool.h>
 
-#define HTTP_UNSENT_BYTES_MAX                                                                      \
- (1024 * 1024)                          /* of one streamed answer, above which its writer waits */
-#define HTTP_PIECE_BYTES    (64 * 1024) /* streamed answers are handed over in pieces of this size */
-#define HTTP_GZIP_BYTES_MIN 512         /* smaller whole answers are sent as they are (chosen) */
+#define HTTP_UNSENT_BYTES_MAX (1024 * 1024) /* of a streamed answer; above, its writer waits */
+#define HTTP_PIECE_BYTES      (64 * 1024)   /* streamed answers are handed over in such pieces */
+#define HTTP_GZIP_BYTES_MIN   512 /* smaller whole answers are sent as they are (chosen) */
 
 struct http_request;
 

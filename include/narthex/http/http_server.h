@@ -39,8 +39,7 @@ struct http_server_options {
     size_t body_bytes_max;          /* of routes that set none; above: 413 */
     size_t bodies_bytes_max;        /* all bodies together; above: reading pauses */
     _Atomic uint64_t *bodies_gauge; /* kept at the sum of all bodies; may be NULL */
-    unsigned
-        head_timeout_ms; /* from the first byte of a request (or from accept) to the end of its head */
+    unsigned head_timeout_ms;   /* from a request's first byte (or accept) to the end of its head */
     unsigned body_timeout_ms;   /* without a byte of a body */
     size_t body_rate_min;       /* bytes per second, over each body_timeout_ms */
     unsigned idle_timeout_ms;   /* between two requests; longer than any load balancer's in front */
@@ -91,11 +90,11 @@ void http_server_free(struct http_server *server);
 struct nx_str http_request_method(const struct http_request *request);
 struct nx_str http_request_path(const struct http_request *request);  /* raw, without the query */
 struct nx_str http_request_query(const struct http_request *request); /* raw, without '?' */
-struct nx_str http_request_param(
-    const struct http_request *request); /* the route's {name}, decoded; else empty */
+/* The route's {name}, decoded; else empty. */
+struct nx_str http_request_param(const struct http_request *request);
 struct nx_bytes http_request_body(const struct http_request *request);
-const char *
-http_request_peer(const struct http_request *request); /* "10.0.0.7:51234", "[::1]:51234" */
+/* "10.0.0.7:51234", "[::1]:51234". */
+const char *http_request_peer(const struct http_request *request);
 
 /* First field of that name, case ignored; false when absent. */
 bool http_request_header(const struct http_request *request, struct nx_str name,
