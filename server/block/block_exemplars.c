@@ -14,8 +14,6 @@
 
 #include "block_format.h"
 
-#include <stdlib.h>
-
 #define ENTRY_RANK_BYTES 4u
 #define ENTRY_ZSTD_LEVEL 3
 
@@ -23,23 +21,6 @@ enum {
     ENTRY_PACKING_NONE = 0,
     ENTRY_PACKING_ZSTD = 1,
 };
-
-static int compare(const void *left, const void *right)
-{
-    return exemplar_compare(left, right);
-}
-
-size_t exemplars_sort(struct exemplar *exemplars, size_t count)
-{
-    size_t kept = 0;
-    if (count == 0)
-        return 0;
-    qsort(exemplars, count, sizeof(*exemplars), compare);
-    for (size_t i = 0; i < count; i++)
-        if (i == 0 || exemplar_compare(&exemplars[kept - 1], &exemplars[i]) != 0)
-            exemplars[kept++] = exemplars[i];
-    return kept;
-}
 
 /* How many of the first ones are too many. */
 static size_t left_out(const struct exemplar *exemplars, size_t count)

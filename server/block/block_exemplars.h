@@ -13,9 +13,6 @@
 /* What an entry unpacks to, at most; derived: some 130 bytes for each of BLOCK_SERIES_EXEMPLARS_MAX. */
 #define EXEMPLARS_RAW_BYTES_MAX (1u << 20)
 
-/* Sorts by exemplar_compare, and keeps equal ones once. Returns how many are left. */
-size_t exemplars_sort(struct exemplar *exemplars, size_t count);
-
 /* Appends the entry of a series: `count` >= 1 sorted exemplars, of which the oldest are left out when there are more
  * than an entry holds. Returns how many it has. */
 size_t exemplars_pack(uint32_t rank, const struct exemplar *exemplars, size_t count,

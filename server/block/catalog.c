@@ -695,17 +695,21 @@ static nx_code block_row_read(MDB_val key, MDB_val value, struct block_row *out_
     return NX_OK;
 }
 
-static nx_code blocks_read_locked(struct catalog *catalog, struct nx_buf *rows, struct nx_err *err)
-    NX_REQUIRES(catalog->lock)
+/* Appends what is wanted of a row. */
+typedef nx_code (*row_take_fn)(MDB_val key, MDB_val value, struct nx_buf *rows, struct nx_err *err);
+
+/* All rows of a table, in the order of their keys. */
+static nx_code rows_read_locked(struct catalog *catalog, enum catalog_table table, row_take_fn take,
+                                struct nx_buf *rows, struct nx_err *err) NX_REQUIRES(catalog->lock)
 {
     nx_code code = catalog_ready_locked(catalog, err);
-    if (code != NX_OK)
+    if (code != NX_OK || (table == CATALOG_TABLE_TOMB && !catalog->has_tombstones))
         return code;
     MDB_txn *txn = NULL;
     MDB_cursor *cursor = NULL;
     int status = mdb_txn_begin(catalog->env, NULL, MDB_RDONLY, &txn);
     if (status == 0)
-        status = mdb_cursor_open(txn, catalog->tables[CATALOG_TABLE_BLOCK], &cursor);
+        status = mdb_cursor_open(txn, catalog->tables[table], &cursor);
     if (status != 0)
         code = catalog_failed(err, status, "read");
     MDB_val key, value;
@@ -713,16 +717,21 @@ static nx_code blocks_read_locked(struct catalog *catalog, struct nx_buf *rows, 
         status = mdb_cursor_get(cursor, &key, &value, op);
         if (status == MDB_NOTFOUND)
             break;
-        struct block_row row;
-        code = status == 0 ? block_row_read(key, value, &row, err)
-                           : catalog_failed(err, status, "read");
-        if (code == NX_OK)
-            nx_buf_append(rows, &row, sizeof(row));
+        code = status == 0 ? take(key, value, rows, err) : catalog_failed(err, status, "read");
     }
     if (cursor != NULL)
         mdb_cursor_close(cursor);
     if (txn != NULL)
         mdb_txn_abort(txn);
+    return code;
+}
+
+static nx_code take_block(MDB_val key, MDB_val value, struct nx_buf *rows, struct nx_err *err)
+{
+    struct block_row row;
+    nx_code code = block_row_read(key, value, &row, err);
+    if (code == NX_OK)
+        nx_buf_append(rows, &row, sizeof(row));
     return code;
 }
 
@@ -732,7 +741,7 @@ nx_code catalog_each(struct catalog *catalog, catalog_each_fn each, void *contex
     /* Copied first: `each` may change the catalog. */
     struct nx_buf rows = {0};
     mutex_lock(&catalog->lock);
-    nx_code code = blocks_read_locked(catalog, &rows, err);
+    nx_code code = rows_read_locked(catalog, CATALOG_TABLE_BLOCK, take_block, &rows, err);
     mutex_unlock(&catalog->lock);
     const struct block_row *all = (const struct block_row *)(const void *)rows.data;
     for (size_t i = 0; code == NX_OK && i < rows.len / sizeof(*all); i++)
@@ -748,44 +757,19 @@ struct tombstone_row {
     size_t bytes;
 };
 
-static nx_code tombstones_read_locked(struct catalog *catalog, struct nx_buf *rows,
-                                      struct nx_err *err) NX_REQUIRES(catalog->lock)
+static nx_code take_tombstones(MDB_val key, MDB_val value, struct nx_buf *rows, struct nx_err *err)
 {
-    nx_code code = catalog_ready_locked(catalog, err);
-    if (code != NX_OK || !catalog->has_tombstones)
-        return code;
-    MDB_txn *txn = NULL;
-    MDB_cursor *cursor = NULL;
-    int status = mdb_txn_begin(catalog->env, NULL, MDB_RDONLY, &txn);
-    if (status == 0)
-        status = mdb_cursor_open(txn, catalog->tables[CATALOG_TABLE_TOMB], &cursor);
-    if (status != 0)
-        code = catalog_failed(err, status, "read");
-    MDB_val key, value;
-    for (MDB_cursor_op op = MDB_FIRST; code == NX_OK; op = MDB_NEXT) {
-        struct tombstone_row row = {0};
-        struct nx_bytes packed = {0};
-        uint64_t sum;
-        status = mdb_cursor_get(cursor, &key, &value, op);
-        if (status == MDB_NOTFOUND)
-            break;
-        if (status != 0)
-            code = catalog_failed(err, status, "read");
-        else if (key.mv_size != ULID_TEXT_LEN ||
-                 row_check(CATALOG_TABLE_TOMB, key, value, &packed, &sum) != NX_OK)
-            code = damaged_row("of tombstones", err);
-        if (code != NX_OK)
-            break;
-        memcpy(row.ulid, key.mv_data, ULID_TEXT_LEN);
-        row.bytes = packed.len;
-        nx_buf_append(rows, &row, sizeof(row));
-        nx_buf_append(rows, packed.data, packed.len);
-    }
-    if (cursor != NULL)
-        mdb_cursor_close(cursor);
-    if (txn != NULL)
-        mdb_txn_abort(txn);
-    return code;
+    struct tombstone_row row = {0};
+    struct nx_bytes packed = {0};
+    uint64_t sum;
+    if (key.mv_size != ULID_TEXT_LEN ||
+        row_check(CATALOG_TABLE_TOMB, key, value, &packed, &sum) != NX_OK)
+        return damaged_row("of tombstones", err);
+    memcpy(row.ulid, key.mv_data, ULID_TEXT_LEN);
+    row.bytes = packed.len;
+    nx_buf_append(rows, &row, sizeof(row));
+    nx_buf_append(rows, packed.data, packed.len);
+    return NX_OK;
 }
 
 nx_code catalog_each_tombstones(struct catalog *catalog, catalog_tombstones_fn each, void *context,
@@ -793,7 +777,7 @@ nx_code catalog_each_tombstones(struct catalog *catalog, catalog_tombstones_fn e
 {
     struct nx_buf rows = {0};
     mutex_lock(&catalog->lock);
-    nx_code code = tombstones_read_locked(catalog, &rows, err);
+    nx_code code = rows_read_locked(catalog, CATALOG_TABLE_TOMB, take_tombstones, &rows, err);
     mutex_unlock(&catalog->lock);
     for (size_t at = 0; code == NX_OK && at < rows.len;) {
         struct tombstone_row row;
@@ -859,39 +843,18 @@ nx_code catalog_put(struct catalog *catalog, const char *key, struct nx_bytes va
     return catalog_change(catalog, make_value, &context, err);
 }
 
-static nx_code values_read_locked(struct catalog *catalog, struct nx_buf *rows, struct nx_err *err)
-    NX_REQUIRES(catalog->lock)
+static nx_code take_value(MDB_val key, MDB_val value, struct nx_buf *rows, struct nx_err *err)
 {
-    nx_code code = catalog_ready_locked(catalog, err);
-    if (code != NX_OK)
-        return code;
-    MDB_txn *txn = NULL;
-    MDB_cursor *cursor = NULL;
-    int status = mdb_txn_begin(catalog->env, NULL, MDB_RDONLY, &txn);
-    if (status == 0)
-        status = mdb_cursor_open(txn, catalog->tables[CATALOG_TABLE_KV], &cursor);
-    MDB_val key, value;
-    for (MDB_cursor_op op = MDB_FIRST; status == 0; op = MDB_NEXT) {
-        status = mdb_cursor_get(cursor, &key, &value, op);
-        struct nx_bytes payload;
-        uint64_t sum;
-        if (status == 0 && row_check(CATALOG_TABLE_KV, key, value, &payload, &sum) != NX_OK)
-            status = MDB_CORRUPTED;
-        if (status != 0)
-            break;
-        nx_buf_append_u32(rows, (uint32_t)key.mv_size);
-        nx_buf_append_u32(rows, (uint32_t)payload.len);
-        nx_buf_append(rows, key.mv_data, key.mv_size);
-        nx_buf_append_byte(rows, 0);
-        nx_buf_append(rows, payload.data, payload.len);
-    }
-    if (status != MDB_NOTFOUND)
-        code = catalog_failed(err, status, "read");
-    if (cursor != NULL)
-        mdb_cursor_close(cursor);
-    if (txn != NULL)
-        mdb_txn_abort(txn);
-    return code;
+    struct nx_bytes payload;
+    uint64_t sum;
+    if (row_check(CATALOG_TABLE_KV, key, value, &payload, &sum) != NX_OK)
+        return catalog_failed(err, MDB_CORRUPTED, "read");
+    nx_buf_append_u32(rows, (uint32_t)key.mv_size);
+    nx_buf_append_u32(rows, (uint32_t)payload.len);
+    nx_buf_append(rows, key.mv_data, key.mv_size);
+    nx_buf_append_byte(rows, 0);
+    nx_buf_append(rows, payload.data, payload.len);
+    return NX_OK;
 }
 
 nx_code catalog_each_value(struct catalog *catalog, catalog_value_fn each, void *context,
@@ -900,7 +863,7 @@ nx_code catalog_each_value(struct catalog *catalog, catalog_value_fn each, void 
     /* Copied first: `each` may change the catalog. */
     struct nx_buf rows = {0};
     mutex_lock(&catalog->lock);
-    nx_code code = values_read_locked(catalog, &rows, err);
+    nx_code code = rows_read_locked(catalog, CATALOG_TABLE_KV, take_value, &rows, err);
     mutex_unlock(&catalog->lock);
     for (size_t at = 0; code == NX_OK && at < rows.len;) {
         uint32_t key_bytes = load_u32(rows.data + at), value_bytes = load_u32(rows.data + at + 4);

@@ -456,11 +456,11 @@ static void filter_exemplars(struct merge *merge, uint32_t source, size_t from)
     size_t range_count;
     const struct time_range *ranges = deleted_ranges(merge, source, &range_count);
     if (range_count > 0)
-        merge->exemplars.len =
-            from + exemplars_filter(ranges, range_count,
-                                    (struct exemplar *)(void *)(merge->exemplars.data + from),
-                                    (merge->exemplars.len - from) / sizeof(struct exemplar)) *
-                       sizeof(struct exemplar);
+        merge->exemplars.len = from + time_ranges_filter_exemplars(
+                                          ranges, range_count,
+                                          (struct exemplar *)(void *)(merge->exemplars.data + from),
+                                          (merge->exemplars.len - from) / sizeof(struct exemplar)) *
+                                          sizeof(struct exemplar);
 }
 
 static nx_code merge_exemplars(struct merge *merge, const uint32_t *with, uint32_t with_count,

@@ -65,17 +65,6 @@ static inline struct time_range block_span(const struct block_meta *meta)
     return span;
 }
 
-/* Removes those that lie in a range; how many are left. */
-static inline size_t exemplars_filter(const struct time_range *ranges, size_t range_count,
-                                      struct exemplar *exemplars, size_t count)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++)
-        if (!time_ranges_cover(ranges, range_count, exemplars[i].time_ms, exemplars[i].time_ms))
-            exemplars[kept++] = exemplars[i];
-    return kept;
-}
-
 /* ---- of merge.c ---- */
 
 /* NX_E_FULL unless `bytes` and a reserve are free where blocks are built. */

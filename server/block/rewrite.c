@@ -129,8 +129,8 @@ static void filter_contents(const struct nx_buf *deleted, struct contents *conte
             contents->histograms[kept++] = contents->histograms[i];
     }
     contents->histogram_count = kept;
-    contents->exemplar_count =
-        exemplars_filter(ranges, range_count, contents->exemplars, contents->exemplar_count);
+    contents->exemplar_count = time_ranges_filter_exemplars(
+        ranges, range_count, contents->exemplars, contents->exemplar_count);
 }
 
 static nx_code put_contents(struct rewrite *rewrite, struct labels labels, uint32_t slot,

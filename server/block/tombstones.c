@@ -91,6 +91,26 @@ size_t time_ranges_filter(const struct time_range *ranges, size_t count, int64_t
     return kept;
 }
 
+size_t time_ranges_filter_histograms(const struct time_range *ranges, size_t count,
+                                     struct histogram_sample *samples, size_t sample_count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < sample_count; i++)
+        if (!time_ranges_cover(ranges, count, samples[i].time_ms, samples[i].time_ms))
+            samples[kept++] = samples[i];
+    return kept;
+}
+
+size_t time_ranges_filter_exemplars(const struct time_range *ranges, size_t count,
+                                    struct exemplar *exemplars, size_t exemplar_count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < exemplar_count; i++)
+        if (!time_ranges_cover(ranges, count, exemplars[i].time_ms, exemplars[i].time_ms))
+            exemplars[kept++] = exemplars[i];
+    return kept;
+}
+
 static int range_compare(const void *left, const void *right)
 {
     const struct time_range *a = left, *b = right;

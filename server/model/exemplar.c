@@ -5,6 +5,7 @@
 #include "narthex/model/staleness.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 bool exemplar_equal(const struct exemplar *a, const struct exemplar *b)
 {
@@ -68,4 +69,21 @@ bool exemplar_copy(struct arena *arena, const struct exemplar *exemplar, struct 
     *out =
         (struct exemplar){.labels = labels, .value = exemplar->value, .time_ms = exemplar->time_ms};
     return true;
+}
+
+static int compare(const void *left, const void *right)
+{
+    return exemplar_compare(left, right);
+}
+
+size_t exemplars_sort(struct exemplar *exemplars, size_t count)
+{
+    size_t kept = 0;
+    if (count == 0)
+        return 0;
+    qsort(exemplars, count, sizeof(*exemplars), compare);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || exemplar_compare(&exemplars[kept - 1], &exemplars[i]) != 0)
+            exemplars[kept++] = exemplars[i];
+    return kept;
 }

@@ -84,10 +84,8 @@ static void mask(struct search *search, struct tombstones *tombstones, uint32_t 
     const struct time_range *ranges = (const struct time_range *)(const void *)search->deleted.data;
     size_t range_count = search->deleted.len / sizeof(*ranges);
     struct exemplar *exemplars = (struct exemplar *)(void *)search->series.data;
-    size_t kept = 0;
-    for (size_t i = 0; i < search->series.len / sizeof(*exemplars); i++)
-        if (!time_ranges_overlap(ranges, range_count, exemplars[i].time_ms, exemplars[i].time_ms))
-            exemplars[kept++] = exemplars[i];
+    size_t kept = time_ranges_filter_exemplars(ranges, range_count, exemplars,
+                                               search->series.len / sizeof(*exemplars));
     search->series.len = kept * sizeof(*exemplars);
 }
 
@@ -142,11 +140,6 @@ static int compare_found(const void *a, const void *b)
     return labels_compare(((const struct found *)a)->labels, ((const struct found *)b)->labels);
 }
 
-static int compare_exemplars(const void *a, const void *b)
-{
-    return exemplar_compare(a, b);
-}
-
 /* All of one series, sorted, each once. */
 static nx_code join(struct search *search, const struct found *found, size_t places,
                     struct exemplar_series *out, struct nx_err *err)
@@ -162,12 +155,8 @@ static nx_code join(struct search *search, const struct found *found, size_t pla
         memcpy(all + at, found[i].exemplars, found[i].count * sizeof(*all));
         at += found[i].count;
     }
-    qsort(all, count, sizeof(*all), compare_exemplars);
-    size_t kept = 1;
-    for (size_t i = 1; i < count; i++)
-        if (compare_exemplars(&all[kept - 1], &all[i]) != 0)
-            all[kept++] = all[i];
-    *out = (struct exemplar_series){.labels = found[0].labels, .exemplars = all, .count = kept};
+    *out = (struct exemplar_series){
+        .labels = found[0].labels, .exemplars = all, .count = exemplars_sort(all, count)};
     return NX_OK;
 }
 

@@ -317,10 +317,8 @@ static void mask_piece(struct querier_set *set, const struct input *input)
     set->piece.values.len = left * sizeof(double);
     struct histogram_sample *histograms =
         (struct histogram_sample *)(void *)set->piece_histograms.data;
-    size_t kept = 0;
-    for (size_t i = 0; i < histogram_count(&set->piece_histograms); i++)
-        if (!time_ranges_overlap(ranges, range_count, histograms[i].time_ms, histograms[i].time_ms))
-            histograms[kept++] = histograms[i];
+    size_t kept = time_ranges_filter_histograms(ranges, range_count, histograms,
+                                                histogram_count(&set->piece_histograms));
     set->piece_histograms.len = kept * sizeof(*histograms);
 }
 

@@ -11,6 +11,8 @@
 
 #include "narthex/base/buf.h"
 #include "narthex/base/err.h"
+#include "narthex/model/exemplar.h"
+#include "narthex/model/histogram.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,6 +33,11 @@ bool time_ranges_cover(const struct time_range *ranges, size_t count, int64_t mi
  * many are left. */
 size_t time_ranges_filter(const struct time_range *ranges, size_t count, int64_t *times_ms,
                           void *cells, size_t sample_count);
+/* The same, in any order. */
+size_t time_ranges_filter_histograms(const struct time_range *ranges, size_t count,
+                                     struct histogram_sample *samples, size_t sample_count);
+size_t time_ranges_filter_exemplars(const struct time_range *ranges, size_t count,
+                                    struct exemplar *exemplars, size_t exemplar_count);
 
 struct tombstones;
 

@@ -33,3 +33,6 @@ NX_NODISCARD nx_code exemplar_check(const struct exemplar *exemplar, struct nx_e
 
 /* Deep copy of its labels into `arena`; false when that is exhausted. `out` may be `exemplar`. */
 bool exemplar_copy(struct arena *arena, const struct exemplar *exemplar, struct exemplar *out);
+
+/* Sorts by exemplar_compare, and keeps equal ones once. Returns how many are left. */
+size_t exemplars_sort(struct exemplar *exemplars, size_t count);
